@@ -1,0 +1,30 @@
+# scikit-learn's handwritten digits: 8 x 8, one channel, ten classes.
+custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
+
+data_preprocessor = dict(
+    type='mmpretrain.ClsDataPreprocessor', num_classes=10, mean=[77.8], std=[95.9]
+)
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='Digits',
+        split='train',
+        pipeline=[dict(type='RandomCrop', crop_size=8, padding=1), dict(type='PackInputs')],
+    ),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+)
+
+val_dataloader = dict(
+    batch_size=256,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(type='Digits', split='val', pipeline=[dict(type='PackInputs')]),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+val_evaluator = dict(type='Accuracy', topk=(1,))
+
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

@@ -1,0 +1,79 @@
+"""The name ``mmcls``, which became mmpretrain.
+
+Every classification config of mmrazor 1.0 says ``mmcls``: in ``_base_``, in
+``cfg_path``, as the prefix of a type, as a scope; and so do two of its imports.
+https://github.com/open-mmlab/mmrazor/issues/546
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import Registry
+
+_RENAMED = {'PackClsInputs': 'PackInputs', 'ClsDataSample': 'DataSample'}
+
+
+def alias_mmcls() -> None:
+    """Makes every use of the name ``mmcls`` mean mmpretrain.
+
+    Does nothing where mmcls is installed.
+    """
+    if find_spec('mmcls') is not None:
+        return
+    sys.meta_path.append(_MMClsFinder())
+    MODULE2PACKAGE['mmcls'] = 'mmpretrain'
+    _alias_registries()
+
+
+def _alias_registries() -> None:
+    for registry in vars(importlib.import_module('mmpretrain.registry')).values():
+        if isinstance(registry, Registry) and registry.scope == 'mmpretrain':
+            alias = Registry(
+                registry.name,
+                build_func=registry.build_func,
+                parent=registry.parent,
+                scope='mmcls',
+                locations=registry._locations,
+            )
+            alias._module_dict = registry._module_dict
+
+
+class _MMClsFinder(MetaPathFinder, Loader):
+    """Serves ``mmcls.a.b`` with the contents of ``mmpretrain.a.b``.
+
+    The modules are new ones that look each name up in mmpretrain's: mmpretrain's
+    own modules, and its name, stay as they are.
+    """
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.split('.')[0] != 'mmcls':
+            return None
+        original = find_spec(_in_mmpretrain(fullname))
+        if original is None:
+            return None
+        package = original.submodule_search_locations is not None
+        return ModuleSpec(fullname, self, origin=original.origin, is_package=package)
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leaves the creation of the module to Python."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        original = importlib.import_module(_in_mmpretrain(module.__name__))
+
+        def look_up(name: str) -> Any:
+            return getattr(original, _RENAMED.get(name, name))
+
+        module.__getattr__ = look_up  # type: ignore[method-assign]
+
+
+def _in_mmpretrain(name: str) -> str:
+    return 'mmpretrain' + name[len('mmcls') :]

@@ -1,0 +1,215 @@
+"""The learning simplifier of SKD."""
+
+import torch
+import torch.nn.functional as F
+from mmrazor.models.architectures.connectors.base_connector import BaseConnector
+from mmrazor.registry import MODELS
+from torch import Tensor, nn
+
+from ...utils import expect, is_integer, is_number
+
+# The score that a token starts with towards itself. Unlike tokens score near 0,
+# so attention starts on a token's own kind: e^8 is about 3000.
+_SELF_SCORE = 8.0
+
+
+@MODELS.register_module()
+class AttentionSimplifierConnector(BaseConnector):
+    r"""Turns a teacher's logits into an easier target by attention.
+
+    `Student-friendly Knowledge Distillation
+    <https://arxiv.org/abs/2305.10893>`_ (SKD) softens the teacher's logits
+    :math:`z` by a temperature :math:`\tau` and lets an attention module, trained
+    jointly with the student through the distillation loss, simplify them
+    further. The abstract fixes that much; the rest is this project's:
+
+    .. math::
+
+        y &= \log\mathrm{softmax}(z / \tau) \\
+        A &= \mathrm{softmax}(q(n)\, k(n)^\top / \sqrt{d}),
+             \quad n = \mathrm{layernorm}(y) \\
+        \hat y &= (1 - \lambda)\, y + \lambda\, A\, y \\
+        \hat z &= z + \tau\, (\hat y - y)
+
+    A loss that divides :math:`\hat z` by :math:`\tau` sees
+    :math:`\mathrm{softmax}(\hat y)`, so nothing is softened twice. With
+    :math:`\lambda = 0` the teacher's logits come back as they went in.
+
+    Joint training can make a target easy by making it empty. Therefore the
+    values of the attention are :math:`y` itself, :math:`A` averages them, and
+    :math:`|\lambda|` never exceeds ``lam``: whatever the parameters are, the
+    teacher's own :math:`y` keeps a weight of at least ``1 - lam``.
+
+    Tokens are the samples of the batch (a sample's target is mixed with those
+    that the teacher finds alike) or the classes (a class's log-probability is
+    mixed with those of other classes of the same sample, so the result does not
+    depend on the batch). In dense logits every location is a sample, and attends
+    within its own image.
+
+    Args:
+        num_classes (int): Number of classes :math:`C`. :class:`SKDDistiller`
+            reads it from the teacher.
+        tau (float): Temperature :math:`\tau`. :class:`SKDDistiller` reads it
+            from the loss. Defaults to 1.0.
+        attend_over (str): ``'samples'`` or ``'classes'``. Defaults to
+            ``'samples'``.
+        embed_dims (int): Width of queries and keys, over all heads. Defaults
+            to 64.
+        num_heads (int): Number of attention heads. Defaults to 1.
+        lam (float): The bound on :math:`|\lambda|`, in [0, 1). Defaults to 0.3.
+        learn_lam (bool): Whether :math:`\lambda` is learned, from 0 and within
+            the bound; otherwise it is ``lam`` throughout. Defaults to True.
+        softening (str): ``'log_softmax'``, or ``'scale'`` for
+            :math:`y = z / \tau`. Defaults to ``'log_softmax'``.
+        init_cfg (dict, optional): Initialization config. Defaults to None.
+
+    Raises:
+        ValueError: An argument is of another type or out of its range.
+
+    Examples:
+        >>> simplifier = AttentionSimplifierConnector(num_classes=100, tau=4.0)
+        >>> simplifier(torch.randn(64, 100)).shape
+        torch.Size([64, 100])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        tau: float = 1.0,
+        attend_over: str = 'samples',
+        embed_dims: int = 64,
+        num_heads: int = 1,
+        lam: float = 0.3,
+        learn_lam: bool = True,
+        softening: str = 'log_softmax',
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+
+        def check(key: str, condition: bool, expected: str) -> None:
+            expect(condition, f'{type(self).__name__}: {key}', arguments[key], expected)
+
+        arguments = dict(locals())
+        check('num_classes', is_integer(num_classes, 2), 'an integer of at least 2')
+        check('embed_dims', is_integer(embed_dims, 1), 'a positive integer')
+        check('num_heads', is_integer(num_heads, 1), 'a positive integer')
+        check('embed_dims', embed_dims % num_heads == 0, f'a multiple of num_heads={num_heads}')
+        check('tau', is_number(tau) and tau > 0, 'a positive number')
+        check('lam', is_number(lam) and 0 <= lam < 1, 'a number in [0, 1)')
+        check('learn_lam', isinstance(learn_lam, bool), 'True or False')
+        check('attend_over', attend_over in ('samples', 'classes'), "'samples' or 'classes'")
+        check('softening', softening in ('log_softmax', 'scale'), "'log_softmax' or 'scale'")
+        self.num_classes = num_classes
+        self.tau = float(tau)
+        self.attend_over = attend_over
+        self.num_heads = num_heads
+        self.lam = float(lam)
+        self.softening = softening
+
+        if attend_over == 'classes':
+            # A class is told from others by an embedding, and from its other
+            # appearances by its score.
+            self.class_embedding = nn.Parameter(torch.empty(num_classes, embed_dims))
+            self.score_embedding = nn.Parameter(torch.empty(embed_dims))
+        in_dims = num_classes if attend_over == 'samples' else embed_dims
+        self.query = nn.Linear(in_dims, embed_dims, bias=False)
+        self.key = nn.Linear(in_dims, embed_dims, bias=False)
+        self.lam_logit = nn.Parameter(torch.zeros(())) if learn_lam else None
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        """Starts queries and keys alike, so that tokens attend to their like."""
+        if self.attend_over == 'classes':
+            nn.init.normal_(self.class_embedding)
+            nn.init.normal_(self.score_embedding)
+        embed_dims, in_dims = self.query.weight.shape
+        head_dims = embed_dims // self.num_heads
+        # An orthogonal projection keeps this share of a token's squared norm.
+        kept = in_dims * min(1.0, embed_dims / in_dims) / self.num_heads
+        nn.init.orthogonal_(self.query.weight, gain=(_SELF_SCORE * head_dims**0.5 / kept) ** 0.5)
+        with torch.no_grad():
+            self.key.weight.copy_(self.query.weight)
+
+    @property
+    def current_lam(self) -> Tensor:
+        r""":math:`\lambda`, a scalar in [-lam, lam]."""
+        if self.lam_logit is None:
+            return self.query.weight.new_tensor(self.lam)
+        return self.lam * self.lam_logit.tanh()
+
+    def forward_train(self, feature: Tensor) -> Tensor:
+        """Simplifies teacher logits.
+
+        Args:
+            feature (Tensor): Logits, (N, C) or dense (N, C, H, W).
+
+        Returns:
+            Tensor: Simplified logits of the same shape, float32 (float64 where
+            the parameters are).
+
+        Raises:
+            TypeError: The parameters were cast to half precision.
+            ValueError: The logits have another shape, or NaN or Inf in them.
+        """
+        self._check(feature)
+        # Half precision would quantise the small differences that λ makes.
+        with torch.autocast(feature.device.type, enabled=False):
+            logits = feature.to(self.query.weight.dtype)
+            tokens = logits.unsqueeze(0) if logits.dim() == 2 else logits.flatten(2).mT
+            soft = tokens / self.tau
+            if self.softening == 'log_softmax':
+                soft = soft.log_softmax(dim=-1)
+            change = self.current_lam * (self._attend(soft) - soft)
+            change = change[0] if logits.dim() == 2 else change.mT.unflatten(2, logits.shape[2:])
+            return logits + self.tau * change
+
+    def _attend(self, soft: Tensor) -> Tensor:
+        """Averages softened logits with the weights of the attention.
+
+        Args:
+            soft (Tensor): (groups, samples, C). Samples attend within a group.
+
+        Returns:
+            Tensor: Same shape.
+        """
+        normed = F.layer_norm(soft, soft.shape[-1:])
+        if self.attend_over == 'samples':
+            return self._attention(normed, soft)
+        tokens = normed.unsqueeze(-1) * self.score_embedding + self.class_embedding
+        return self._attention(F.layer_norm(tokens, tokens.shape[-1:]), soft.unsqueeze(-1))[..., 0]
+
+    def _attention(self, tokens: Tensor, values: Tensor) -> Tensor:
+        """Attention whose values are shared by the heads and not projected.
+
+        Args:
+            tokens (Tensor): (..., length, in_dims).
+            values (Tensor): (..., length, value_dims).
+
+        Returns:
+            Tensor: (..., length, value_dims), the mean over the heads.
+        """
+        query, key = (
+            project(tokens).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
+            for project in (self.query, self.key)
+        )
+        values = values.unsqueeze(-3).expand(*query.shape[:-1], values.shape[-1])
+        return F.scaled_dot_product_attention(query, key, values).mean(dim=-3)
+
+    def _check(self, logits: Tensor) -> None:
+        name = type(self).__name__
+        if self.query.weight.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(
+                f'{name}: its parameters are {self.query.weight.dtype}, expected float32. '
+                'Train with AmpOptimWrapper (--amp) instead of casting the model.'
+            )
+        shape = tuple(logits.shape)
+        if len(shape) not in (2, 4) or shape[1] != self.num_classes:
+            raise ValueError(
+                f'{name}: the teacher logits have shape {shape}, expected '
+                f'(N, {self.num_classes}) or (N, {self.num_classes}, H, W).'
+            )
+        if not torch.isfinite(logits).all():
+            raise ValueError(
+                f'{name}: the teacher logits of shape {shape} have NaN or Inf in them, expected '
+                'finite numbers. Is the teacher checkpoint sound, and are its inputs?'
+            )

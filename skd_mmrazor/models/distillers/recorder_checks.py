@@ -1,0 +1,68 @@
+"""Recorders that a config names but does not have, found when it is built."""
+
+from typing import Any
+
+from torch import nn
+
+from ...utils import expect
+
+
+def check_recorder_names(kwargs: dict[str, Any]) -> None:
+    """Finds a mapping to a recorder that the config does not define.
+
+    Args:
+        kwargs (dict): The arguments of a ``ConfigurableDistiller``.
+
+    Raises:
+        ValueError: Names the mapping, the recorder and those defined.
+    """
+    for loss, mapping in (kwargs.get('loss_forward_mappings') or {}).items():
+        for argument, record in mapping.items():
+            key = f'distiller.loss_forward_mappings.{loss}.{argument}'
+            expect(isinstance(record, dict), key, record, "a dict with a 'recorder'")
+            side = 'student' if record.get('from_student') else 'teacher'
+            known = list(kwargs.get(f'{side}_recorders') or {})
+            name = record.get('recorder')
+            expect(name in known, f'{key}.recorder', name, f'one of {side}_recorders: {known}')
+
+
+def check_recorder_sources(side: str, recorders: dict[str, Any], model: nn.Module) -> None:
+    """Finds a recorder on a module that the model does not have.
+
+    Args:
+        side (str): ``'student'`` or ``'teacher'``.
+        recorders (dict): The recorders by name.
+        model (nn.Module): The model that they are to record.
+
+    Raises:
+        ValueError: Names the recorder, its source and the linear layers, among
+            which the logits are.
+    """
+    modules = dict(model.named_modules())
+    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    for name, recorder in recorders.items():
+        # The other recorders look for functions, methods and parameters.
+        if type(recorder).__name__.startswith('Module'):
+            key = f'distiller.{side}_recorders.{name}.source'
+            expected = f'a module of the {side} {type(model).__name__}; its linear layers: {linear}'
+            expect(recorder.source in modules, key, recorder.source, expected)
+
+
+def count_outputs(model: nn.Module, source: str) -> int | None:
+    """The number of classes that a module puts out.
+
+    Args:
+        model (nn.Module): The model.
+        source (str): Name of the module.
+
+    Returns:
+        int | None: The width of a linear layer or convolution, else what the
+        model's head says, else None.
+    """
+    module = dict(model.named_modules()).get(source)
+    head = getattr(model, 'head', None)
+    for owner, name in ((module, 'out_features'), (module, 'out_channels'), (head, 'num_classes')):
+        width = getattr(owner, name, None)
+        if isinstance(width, int):
+            return width
+    return None

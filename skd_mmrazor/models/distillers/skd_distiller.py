@@ -1,0 +1,264 @@
+"""Student-friendly knowledge distillation for any config with a distiller."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmrazor.models.distillers import ConfigurableDistiller
+from mmrazor.registry import MODELS, TASK_UTILS
+from torch import Tensor, nn
+
+from ...utils import expect
+from ..losses.teacher_gradient import (
+    TEACHER_LOGITS,
+    check_gradient,
+    pass_gradient_to_teacher,
+    raise_without_gradient,
+)
+from .recorder_checks import check_recorder_names, check_recorder_sources, count_outputs
+from .target_statistics import compare_targets
+
+
+@MODELS.register_module()
+class SKDDistiller(ConfigurableDistiller):
+    """A ``ConfigurableDistiller`` that simplifies the teacher's logits.
+
+    `Student-friendly Knowledge Distillation
+    <https://arxiv.org/abs/2305.10893>`_ puts a learning simplifier between the
+    teacher and the distillation loss, and trains it with the student through
+    that loss. This distiller finds the loss arguments that carry the teacher's
+    logits and passes those through one simplifier, once a step however many
+    losses read it. Every other argument, connector and delivery stays as it is.
+
+    - The number of classes is read from the teacher, the temperature from the
+      losses.
+    - A loss that keeps the gradient from the teacher is switched to pass it, or
+      replaced by one of equal value that does (:class:`LogSpaceKLDivergence`,
+      :class:`LogSpaceDKDLoss`). One that cannot is refused.
+    - Where the config distils features only, ``logit_loss`` is added beside
+      them, with recorders on the logits of both models.
+    - Entropies (in nats) of the softened teacher and of its simplified version,
+      how often their top classes agree, and λ go to the log.
+
+    The student starts from, and sees, the same random numbers as it would
+    without SKD, so that runs can be compared seed by seed.
+
+    Args:
+        simplifier (dict): Config of the simplifier, see
+            :class:`AttentionSimplifierConnector`. ``num_classes`` and ``tau``
+            need not be given.
+        simplify (dict[str, str], optional): For each loss to be simplified, the
+            argument of its ``forward`` that takes the teacher's logits. Defaults
+            to None: all losses of mmrazor that take such logits.
+        entropy_grad (float): How much of the target's own entropy the
+            simplifier is trained by, for losses that are replaced by their
+            log-space version; the student's gradient does not depend on it, see
+            :class:`LogSpaceKLDivergence`. Defaults to 0.0.
+        logits (str): Name of the module whose output are the logits, in both
+            models; used where no loss takes logits. Defaults to ``'head.fc'``.
+        logit_loss (dict, optional): The loss that is added where no loss takes
+            logits. Defaults to ``KLDivergence`` with ``tau=4``.
+        **kwargs: As for ``ConfigurableDistiller``: ``student_recorders``,
+            ``teacher_recorders``, ``distill_deliveries``, ``connectors``,
+            ``distill_losses`` and ``loss_forward_mappings``.
+
+    Raises:
+        ValueError: An argument is wrong, or a loss cannot train a simplifier.
+
+    Examples:
+        >>> distiller = dict(
+        ...     type='SKDDistiller',
+        ...     simplifier=dict(type='AttentionSimplifierConnector'),
+        ...     student_recorders=dict(
+        ...         fc=dict(type='ModuleOutputs', source='head.fc')),
+        ...     teacher_recorders=dict(
+        ...         fc=dict(type='ModuleOutputs', source='head.fc')),
+        ...     distill_losses=dict(
+        ...         loss_kl=dict(type='KLDivergence', tau=4)),
+        ...     loss_forward_mappings=dict(
+        ...         loss_kl=dict(
+        ...             preds_S=dict(from_student=True, recorder='fc'),
+        ...             preds_T=dict(from_student=False, recorder='fc'))))
+    """
+
+    def __init__(
+        self,
+        simplifier: dict,
+        simplify: dict[str, str] | None = None,
+        entropy_grad: float = 0.0,
+        logits: str = 'head.fc',
+        logit_loss: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        is_config = isinstance(simplifier, dict) and 'type' in simplifier
+        expect(is_config, 'distiller.simplifier', simplifier, "a dict with a 'type'")
+        check_recorder_names(kwargs)
+        super().__init__(**kwargs)
+        self.simplifier: Any = None
+        self._simplifier_cfg = dict(simplifier)
+        # The config's own mappings are left untouched.
+        self.loss_forward_mappings: dict[str, dict[str, dict]] = {
+            loss: {argument: dict(record) for argument, record in mapping.items()}
+            for loss, mapping in self.loss_forward_mappings.items()
+        }
+
+        self._simplify = self._find_logit_losses() if simplify is None else dict(simplify)
+        if not self._simplify:
+            self._add_logit_loss(logits, logit_loss or dict(type='KLDivergence', tau=4.0))
+        for name, argument in self._simplify.items():
+            self._check_simplify(name, argument)
+            loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
+            self.distill_losses[name] = loss
+            self.loss_forward_mappings[name][argument]['simplify'] = True
+
+        # What went in and what came out in this step, by record.
+        self._simplified: dict[tuple, tuple[Tensor, Tensor]] = {}
+        self._untried: list[str] = []
+
+    def _find_logit_losses(self) -> dict[str, str]:
+        found = {}
+        for name, loss in self.distill_losses.items():
+            argument = TEACHER_LOGITS.get(type(loss))
+            if argument is not None:
+                mapping = self.loss_forward_mappings.get(name, {})
+                key = f'distiller.loss_forward_mappings.{name}'
+                expect(argument in mapping, key, mapping, f'an entry for {argument!r}')
+                found[name] = argument
+        return found
+
+    def _add_logit_loss(self, logits: str, cfg: dict) -> None:
+        for recorders in (self.student_recorders, self.teacher_recorders):
+            recorders.recorders['skd_logits'] = TASK_UTILS.build(
+                dict(type='mmrazor.ModuleOutputsRecorder', source=logits)
+            )
+        loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
+        argument = TEACHER_LOGITS.get(type(loss))
+        expect(argument == 'preds_T', 'distiller.logit_loss', cfg, 'a loss of preds_S and preds_T')
+        self.distill_losses['loss_skd'] = loss
+        self.loss_forward_mappings['loss_skd'] = {
+            'preds_S': {'recorder': 'skd_logits', 'from_student': True},
+            'preds_T': {'recorder': 'skd_logits', 'from_student': False},
+        }
+        self._simplify = {'loss_skd': 'preds_T'}
+
+    def _check_simplify(self, name: str, argument: str) -> None:
+        known = list(self.loss_forward_mappings)
+        expect(
+            name in known, 'distiller.simplify', name, f'a loss of loss_forward_mappings: {known}'
+        )
+        mapping = self.loss_forward_mappings[name]
+        key = f'distiller.simplify.{name}'
+        expect(argument in mapping, key, argument, f'an argument of that loss: {list(mapping)}')
+        key = f'distiller.loss_forward_mappings.{name}.{argument}.from_student'
+        from_student = mapping[argument].get('from_student')
+        expect(from_student is False, key, from_student, "False: the teacher's logits, recorded")
+
+    def prepare_from_student(self, model: BaseModel) -> None:
+        """Initializes the student's recorders.
+
+        Args:
+            model (BaseModel): The student.
+
+        Raises:
+            ValueError: A recorder's source is not a module of the student.
+        """
+        check_recorder_sources('student', self.student_recorders.recorders, model)
+        super().prepare_from_student(model)
+
+    def prepare_from_teacher(self, model: nn.Module) -> None:
+        """Initializes the teacher's recorders and builds the simplifier.
+
+        Args:
+            model (nn.Module): The teacher.
+
+        Raises:
+            ValueError: A recorder's source is not a module of the teacher, or
+                the config contradicts the teacher or itself.
+        """
+        check_recorder_sources('teacher', self.teacher_recorders.recorders, model)
+        super().prepare_from_teacher(model)
+        cfg = dict(self._simplifier_cfg)
+        cfg.setdefault('_scope_', 'mmrazor')
+        cfg['num_classes'] = self._get_num_classes(model)
+        if cfg.get('tau') is None:
+            cfg['tau'] = self._get_tau()
+        with torch.random.fork_rng(devices=[]):
+            self.simplifier = MODELS.build(cfg)
+            self._untried = [
+                name for name in self._simplify if not self._try_loss(name, cfg['num_classes'])
+            ]
+
+    def _try_loss(self, name: str, num_classes: int) -> bool:
+        arguments = list(self.loss_forward_mappings[name])
+        loss = self.distill_losses[name]
+        return check_gradient(name, loss, arguments, self._simplify[name], num_classes)
+
+    def _get_num_classes(self, teacher: nn.Module) -> int:
+        given = self._simplifier_cfg.get('num_classes')
+        key = 'distiller.simplifier.num_classes'
+        for name, argument in self._simplify.items():
+            recorder = self.loss_forward_mappings[name][argument]['recorder']
+            source = self.teacher_recorders.get_recorder(recorder).source
+            found = count_outputs(teacher, source)
+            if found is not None:
+                expected = f'{found}, the outputs of {source!r} in the teacher (or leave it out)'
+                expect(given in (None, found), key, given, expected)
+                given = found
+        expect(given is not None, key, given, "a number: the teacher's logits do not tell it")
+        return given  # type: ignore[return-value]
+
+    def _get_tau(self) -> float:
+        losses = {name: self.distill_losses[name] for name in self._simplify}
+        taus = {name: loss.tau for name, loss in losses.items() if hasattr(loss, 'tau')}
+        agree = len(set(taus.values())) <= 1
+        expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
+        return next(iter(taus.values()), 1.0)
+
+    def get_record(
+        self, recorder: str, from_student: bool, simplify: bool = False, **kwargs: Any
+    ) -> Any:
+        """Gets a record, simplified where the mapping says so.
+
+        Args:
+            recorder (str): Name of the recorder.
+            from_student (bool): Whether it records the student.
+            simplify (bool): Whether to simplify the record. Defaults to False.
+            **kwargs: As for ``ConfigurableDistiller``.
+
+        Returns:
+            Any: The record; a Tensor where it is simplified.
+        """
+        if not simplify:
+            return super().get_record(recorder, from_student, **kwargs)
+        key = (recorder, *sorted(kwargs.items()))
+        if key not in self._simplified:
+            logits = super().get_record(recorder, from_student, **kwargs)
+            self._simplified[key] = (logits, self.simplifier(logits))
+        return self._simplified[key][1]
+
+    def compute_distill_losses(self) -> dict[str, Tensor]:
+        """Computes the losses, and the statistics of the simplification.
+
+        Returns:
+            dict[str, Tensor]: The losses, and ``teacher_entropy``,
+            ``simplified_entropy``, ``agreement`` and ``lam``, whose names keep
+            them out of the objective.
+        """
+        self._simplified.clear()
+        losses = super().compute_distill_losses()
+        if self._untried:
+            self._try_losses(losses)
+        losses.update(compare_targets(list(self._simplified.values()), self.simplifier.tau))
+        if hasattr(self.simplifier, 'current_lam'):
+            losses['lam'] = self.simplifier.current_lam.detach()
+        self._simplified.clear()
+        return losses
+
+    def _try_losses(self, losses: dict[str, Tensor]) -> None:
+        for name in self._untried:
+            argument = self._simplify[name]
+            simplified = self.get_record(**self.loss_forward_mappings[name][argument])
+            if simplified.requires_grad:
+                loss = self.distill_losses[name]
+                raise_without_gradient(name, loss, losses[name], simplified, argument)
+        self._untried.clear()

@@ -1,0 +1,38 @@
+"""What the simplifier did to the teacher's target, in four numbers."""
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str, Tensor]:
+    """Compares softened teacher logits with their simplified versions.
+
+    Args:
+        pairs (list[tuple[Tensor, Tensor]]): Logits before and after, (N, C) or
+            (N, C, H, W) each.
+        tau (float): Temperature.
+
+    Returns:
+        dict[str, Tensor]: ``teacher_entropy`` and ``simplified_entropy`` in
+        nats, and ``agreement``, the share of samples whose top class stayed;
+        scalars.
+    """
+    before = [(logits.float() / tau).log_softmax(dim=1) for logits, _ in pairs]
+    after = [(logits.float() / tau).log_softmax(dim=1) for _, logits in pairs]
+    same = [
+        (b.argmax(dim=1) == a.argmax(dim=1)).float() for b, a in zip(before, after, strict=True)
+    ]
+    return {
+        'teacher_entropy': _mean([_entropy(log_p) for log_p in before]),
+        'simplified_entropy': _mean([_entropy(log_p) for log_p in after]),
+        'agreement': _mean(same),
+    }
+
+
+def _entropy(log_p: Tensor) -> Tensor:
+    return -(log_p.exp() * log_p).sum(dim=1)
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return torch.cat([value.flatten() for value in values]).mean()

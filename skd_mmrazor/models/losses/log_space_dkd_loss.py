@@ -1,0 +1,106 @@
+"""Decoupled knowledge distillation, differentiable on both sides."""
+
+import torch.nn.functional as F
+from mmrazor.models.losses import DKDLoss
+from mmrazor.registry import MODELS
+from torch import Tensor
+
+from .log_space_kl_divergence import at_least_float32, check_tau_and_entropy_grad, elementwise_kl
+
+
+@MODELS.register_module()
+class LogSpaceDKDLoss(DKDLoss):
+    r"""`Decoupled Knowledge Distillation <https://arxiv.org/abs/2203.08679>`_
+    from log-probabilities.
+
+    DKD weighs two divergences: between the binary distributions "target class or
+    not" (TCKD, :math:`\alpha`), and between the distributions over the other
+    classes (NCKD, :math:`\beta`). With :math:`z_t` the target's softened logit,
+    the first depends on one number a sample,
+
+    .. math:: m = z_t - \log \sum_{c \ne t} e^{z_c},
+              \quad p_t = \sigma(m), \quad 1 - p_t = \sigma(-m),
+
+    so ``logsigmoid`` gives both logarithms to full precision, however confident
+    a network is.
+
+    mmrazor's ``DKDLoss`` differs in two ways. It puts an exact 0 into the
+    teacher's distribution, for which ``F.kl_div`` has a NaN gradient: it cannot
+    train a simplifier. And it passes ``size_average=False`` beside
+    ``reduction``, which torch obeys: its ``'mean'``, which mmrazor's own DKD
+    config sets, and its ``'none'`` are *sums* over the batch. Only its default,
+    ``'batchmean'``, divides by the batch, as the paper does.
+
+    Args:
+        tau (float): Temperature. Defaults to 1.0.
+        alpha (float): Weight of TCKD. Defaults to 1.0.
+        beta (float): Weight of NCKD. Defaults to 1.0.
+        reduction (str): Over the samples: ``'batchmean'`` or ``'mean'`` divides
+            by the batch, ``'sum'`` adds, ``'none'`` gives a value a sample.
+            Defaults to ``'batchmean'``.
+        loss_weight (float): Weight of the loss. Defaults to 1.0.
+        entropy_grad (float): As in :class:`LogSpaceKLDivergence`. Defaults to
+            0.0.
+
+    Raises:
+        ValueError: ``tau`` is not positive or ``entropy_grad`` not in [0, 1].
+    """
+
+    def __init__(
+        self,
+        tau: float = 1.0,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        reduction: str = 'batchmean',
+        loss_weight: float = 1.0,
+        entropy_grad: float = 0.0,
+    ) -> None:
+        super().__init__(tau, alpha, beta, reduction, loss_weight)
+        check_tau_and_entropy_grad(self, tau, entropy_grad)
+        self.entropy_grad = entropy_grad
+
+    def forward(self, preds_S: Tensor, preds_T: Tensor, gt_labels: Tensor) -> Tensor:
+        """Computes the loss.
+
+        Args:
+            preds_S (Tensor): Student logits, (N, C).
+            preds_T (Tensor): Teacher logits, (N, C).
+            gt_labels (Tensor): Class indices, (N,) or (N, 1).
+
+        Returns:
+            Tensor: A scalar, or (N,) for ``reduction='none'``.
+        """
+        target = F.one_hot(gt_labels.reshape(-1), preds_S.shape[1]).bool()
+        margin_s, others_s = self._decouple(preds_S, target)
+        margin_t, others_t = self._decouple(preds_T, target)
+
+        tckd = self._kl(F.logsigmoid(margin_s), F.logsigmoid(margin_t))
+        tckd = tckd + self._kl(F.logsigmoid(-margin_s), F.logsigmoid(-margin_t))
+        nckd = self._kl(others_s, others_t).sum(dim=1)
+
+        loss = self.tau**2 * (self.alpha * tckd + self.beta * nckd)
+        if self.reduction == 'sum':
+            loss = loss.sum()
+        elif self.reduction != 'none':
+            loss = loss.mean()
+        return self.loss_weight * loss
+
+    def _kl(self, log_student: Tensor, log_teacher: Tensor) -> Tensor:
+        return elementwise_kl(log_student, log_teacher, self.entropy_grad)
+
+    def _decouple(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Splits logits into the target's margin and the other classes.
+
+        Args:
+            logits (Tensor): (N, C).
+            target (Tensor): One True a row, (N, C).
+
+        Returns:
+            tuple[Tensor, Tensor]: The margin :math:`m`, (N,), and the
+            log-probabilities among the other classes, (N, C), in which the
+            target holds 0 for both networks and so adds nothing.
+        """
+        logits = at_least_float32(logits) / self.tau
+        others = logits.masked_fill(target, float('-inf')).logsumexp(dim=1)
+        margin = logits[target] - others
+        return margin, (logits - others[:, None]).masked_fill(target, 0.0)

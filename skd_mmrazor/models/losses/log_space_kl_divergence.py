@@ -1,0 +1,113 @@
+"""The distillation loss of KD, differentiable on both sides."""
+
+import torch
+from mmrazor.models.losses import KLDivergence
+from mmrazor.registry import MODELS
+from torch import Tensor
+
+from ...utils import expect, is_number
+
+
+def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float = 1.0) -> Tensor:
+    r"""The terms :math:`t (\log t - \log s)` of a Kullback–Leibler divergence.
+
+    Both distributions stay logarithms, so that a probability that underflows
+    contributes 0 with a finite gradient, where ``F.kl_div`` with a target of
+    exactly 0 gives NaN.
+
+    Args:
+        log_student (Tensor): Log-probabilities of the student, any shape.
+        log_teacher (Tensor): Log-probabilities of the teacher, same shape.
+        entropy_grad (float): Weight of the terms :math:`t \log t`, the
+            teacher's negative entropy, in the gradient. The value keeps them
+            whole. Defaults to 1.0.
+
+    Returns:
+        Tensor: One term an element.
+    """
+    teacher = log_teacher.exp()
+    negative_entropy = teacher * log_teacher
+    if entropy_grad != 1:
+        frozen = negative_entropy.detach()
+        negative_entropy = frozen + entropy_grad * (negative_entropy - frozen)
+    return negative_entropy - teacher * log_student
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Keeps float32 and float64, lifts float16 and bfloat16 to float32."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+@MODELS.register_module()
+class LogSpaceKLDivergence(KLDivergence):
+    r"""KL divergence of softened logits, computed from log-probabilities.
+
+    Equal in value to mmrazor's ``KLDivergence``, from which it differs in what
+    the teacher's side receives: a gradient, finite for any finite logits. In
+    SKD that gradient trains the simplifier.
+
+    :math:`KL(T \| S) = \sum T \log T - \sum T \log S`. The student's gradient
+    comes from the second sum alone. The first is the teacher's own negative
+    entropy; it pulls a trainable teacher towards flat targets, which the student
+    pays for. ``entropy_grad=0`` drops that pull and leaves the value of the loss
+    and the student's gradient as they are: the teacher's side then sees the
+    cross-entropy with soft targets by which Hinton et al. define KD
+    (https://arxiv.org/abs/1503.02531, section 2).
+
+    Args:
+        tau (float): Temperature. Defaults to 1.0.
+        reduction (str): ``'none'``, ``'batchmean'``, ``'sum'`` or ``'mean'``,
+            as in :func:`torch.nn.functional.kl_div`. Defaults to
+            ``'batchmean'``.
+        loss_weight (float): Weight of the loss. Defaults to 1.0.
+        teacher_detach (bool): Whether to keep the gradient from the teacher.
+            Defaults to False.
+        entropy_grad (float): Weight of the teacher's own entropy in the
+            gradient to the teacher, from 0 to 1, which is the true gradient.
+            Defaults to 0.0.
+
+    Raises:
+        ValueError: ``tau`` is not positive or ``entropy_grad`` not in [0, 1].
+    """
+
+    def __init__(
+        self,
+        tau: float = 1.0,
+        reduction: str = 'batchmean',
+        loss_weight: float = 1.0,
+        teacher_detach: bool = False,
+        entropy_grad: float = 0.0,
+    ) -> None:
+        super().__init__(tau, reduction, loss_weight, teacher_detach)
+        check_tau_and_entropy_grad(self, tau, entropy_grad)
+        self.entropy_grad = entropy_grad
+
+    def forward(self, preds_S: Tensor, preds_T: Tensor) -> Tensor:
+        """Computes the loss.
+
+        Args:
+            preds_S (Tensor): Student logits, (N, C) or (N, C, H, W).
+            preds_T (Tensor): Teacher logits, same shape.
+
+        Returns:
+            Tensor: A scalar, or the shape of the logits for
+            ``reduction='none'``.
+        """
+        if self.teacher_detach:
+            preds_T = preds_T.detach()
+        log_student = (at_least_float32(preds_S) / self.tau).log_softmax(dim=1)
+        log_teacher = (at_least_float32(preds_T) / self.tau).log_softmax(dim=1)
+        loss = elementwise_kl(log_student, log_teacher, self.entropy_grad)
+        if self.reduction == 'batchmean':
+            loss = loss.sum() / preds_S.shape[0]
+        elif self.reduction != 'none':
+            loss = getattr(loss, self.reduction)()
+        return self.loss_weight * self.tau**2 * loss
+
+
+def check_tau_and_entropy_grad(loss: object, tau: float, entropy_grad: float) -> None:
+    """Raises a ValueError that names the class, the key and the value."""
+    name = type(loss).__name__
+    expect(is_number(tau) and tau > 0, f'{name}: tau', tau, 'a positive number')
+    in_range = is_number(entropy_grad) and 0 <= entropy_grad <= 1
+    expect(in_range, f'{name}: entropy_grad', entropy_grad, 'a number from 0 to 1')

@@ -1,0 +1,30 @@
+"""Test a model: mmrazor's tool, with the plugin imported first."""
+
+import argparse
+
+from mmengine.runner import Runner
+from train import add_common_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
+    parser.add_argument('config', help='test config file path')
+    parser.add_argument('checkpoint', help="checkpoint file, or 'none'")
+    parser.add_argument(
+        '--work-dir', help='the directory to save the file containing evaluation metrics'
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Builds the runner from the config and tests the checkpoint."""
+    args = parse_args()
+    cfg = load_config(args)
+    cfg.load_from = None if args.checkpoint == 'none' else args.checkpoint
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,109 @@
+"""Train an algorithm: mmrazor's tool, with the plugin imported first.
+
+So configs that were written for mmrazor load unmodified, and a config may name
+``mmcls::`` files as its bases.
+"""
+
+import argparse
+import os
+import os.path as osp
+
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+import skd_mmrazor  # noqa: F401  (before any config is parsed)
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description='Train an algorithm')
+    parser.add_argument('config', help='train config file path')
+    parser.add_argument('--work-dir', help='the dir to save logs and models')
+    parser.add_argument(
+        '--amp', action='store_true', help='enable automatic-mixed-precision training'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the batch size, relative to auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='resume from the latest checkpoint in the work dir automatically',
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that training and testing share."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config by key=value pairs; lists as key="[a,b]" or key=a,b, '
+        'nested ones as key="[(a,b),(c,d)]", without white space',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torchrun sets the environment variable, older launchers pass the argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Reads the config and applies the arguments that training and testing share."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    # CLI > config > name of the config file
+    name = osp.splitext(osp.basename(args.config))[0]
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
+    return cfg
+
+
+def enable_amp(optim_wrapper: ConfigDict) -> None:
+    """Turns the config of an ``OptimWrapper`` into that of an ``AmpOptimWrapper``."""
+    kind = optim_wrapper.get('type', 'OptimWrapper')
+    if kind == 'AmpOptimWrapper':
+        print_log('AMP training is already enabled in your config.', logger='current', level=30)
+        return
+    if kind != 'OptimWrapper':
+        raise SystemExit(
+            f"--amp: optim_wrapper.type={kind!r}, expected 'OptimWrapper' or 'AmpOptimWrapper'."
+        )
+    optim_wrapper.type = 'AmpOptimWrapper'
+    optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Switches mmengine's scaling of the learning rate on."""
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise SystemExit(
+            '--auto-scale-lr: auto_scale_lr.base_batch_size is not in the config, expected the '
+            'batch size that its learning rate was set for.'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def main() -> None:
+    """Builds the runner from the config and trains."""
+    args = parse_args()
+    cfg = load_config(args)
+    if args.amp:
+        enable_amp(cfg.optim_wrapper)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    cfg.resume = args.resume
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
