@@ -2,7 +2,7 @@
 custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 data_preprocessor = dict(
-    type='mmpretrain.ClsDataPreprocessor', num_classes=10, mean=[77.8], std=[95.9]
+    type='mmpretrain.ClsDataPreprocessor', num_classes=10, mean=[78.4], std=[96.1]
 )
 
 train_dataloader = dict(

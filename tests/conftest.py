@@ -1,0 +1,123 @@
+"""Shared by all tests: small models, and Python processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import skd_mmrazor  # noqa: F401
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def run_python(*arguments, cwd=ROOT, check=True, env=None, timeout=900):
+    """Runs a fresh interpreter; returns its output, stdout and stderr together."""
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    result = subprocess.run(
+        [sys.executable, '-W', 'ignore', *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, 'PYTHONPATH': path, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+    )
+    if check:
+        assert result.returncode == 0, result.stdout[-4000:]
+    return result.stdout
+
+
+def classifier(width, num_classes=10, **head):
+    """A small mmpretrain classifier of one-channel images."""
+    return dict(
+        _scope_='mmpretrain',
+        type='ImageClassifier',
+        backbone=dict(
+            type='ResNet_CIFAR',
+            depth=18,
+            in_channels=1,
+            stem_channels=width,
+            base_channels=width,
+            num_stages=2,
+            strides=(1, 2),
+            dilations=(1, 1),
+            out_indices=(1,),
+        ),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            type='LinearClsHead',
+            num_classes=num_classes,
+            in_channels=2 * width,
+            loss=dict(type='CrossEntropyLoss'),
+            **head,
+        ),
+    )
+
+
+ARGUMENTS = {
+    'KLDivergence': ('preds_S', 'preds_T'),
+    'LogSpaceKLDivergence': ('preds_S', 'preds_T'),
+    'CrossEntropyLoss': ('preds_S', 'preds_T'),
+    'KDSoftCELoss': ('preds_S', 'preds_T'),
+    'DISTLoss': ('logits_S', 'logits_T'),
+    'DKDLoss': ('preds_S', 'preds_T', 'gt_labels'),
+    'LogSpaceDKDLoss': ('preds_S', 'preds_T', 'gt_labels'),
+    'WSLD': ('student', 'teacher', 'gt_labels'),
+}
+
+
+def distiller(losses, skd=True, **arguments):
+    """A distiller of logits; ``losses`` maps names to loss configs."""
+
+    def record(argument, position):
+        if argument == 'gt_labels':
+            return dict(recorder='gt_labels', from_student=True, data_idx=1)
+        return dict(recorder='fc', from_student=position == 0)
+
+    fc = dict(type='ModuleOutputs', source='head.fc')
+    cfg = dict(
+        type='ConfigurableDistiller',
+        student_recorders=dict(
+            fc=fc, gt_labels=dict(type='ModuleInputs', source='head.loss_module')
+        ),
+        teacher_recorders=dict(fc=dict(fc)),
+        distill_losses=losses,
+        loss_forward_mappings={
+            name: {a: record(a, i) for i, a in enumerate(ARGUMENTS[loss['type']])}
+            for name, loss in losses.items()
+        },
+    )
+    if skd:
+        cfg.update(type='SKDDistiller', simplifier=dict(type='AttentionSimplifierConnector'))
+    cfg.update(arguments)
+    return cfg
+
+
+def algorithm(distiller, **arguments):
+    """SingleTeacherDistill of two small classifiers."""
+    cfg = dict(
+        _scope_='mmrazor',
+        type='SingleTeacherDistill',
+        architecture=classifier(2),
+        teacher=classifier(4),
+        distiller=distiller,
+    )
+    cfg.update(arguments)
+    return cfg
+
+
+def batch(size=6, num_classes=10, dtype=torch.float32):
+    """Random images and labels, as a data preprocessor would give them."""
+    from mmpretrain.structures import DataSample
+
+    labels = torch.randint(num_classes, (size,))
+    samples = [DataSample().set_gt_label(label) for label in labels]
+    return torch.randn(size, 1, 8, 8, dtype=dtype), samples

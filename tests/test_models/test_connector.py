@@ -1,0 +1,223 @@
+import copy
+from itertools import product
+
+import pytest
+import torch
+from mmrazor.registry import MODELS
+
+from skd_mmrazor.models import AttentionSimplifierConnector
+
+from ..conftest import algorithm, batch, distiller
+
+FORMS = list(product(('samples', 'classes'), (1, 4), ('log_softmax', 'scale')))
+SHAPES = [(1, 10), (7, 10), (2, 10, 3, 5)]
+
+
+def build(attend_over='samples', num_heads=1, softening='log_softmax', **kwargs):
+    arguments = dict(num_classes=10, tau=4.0, embed_dims=16)
+    arguments.update(kwargs)
+    return AttentionSimplifierConnector(
+        attend_over=attend_over, num_heads=num_heads, softening=softening, **arguments
+    ).double()
+
+
+def attention_by_hand(connector, logits):
+    """The class's formula for (N, C) logits, with loops over heads and tokens."""
+    y = logits / connector.tau
+    if connector.softening == 'log_softmax':
+        y = y - y.exp().sum(1, keepdim=True).log()
+
+    def norm(x):
+        mean = x.mean(-1, keepdim=True)
+        return (x - mean) / ((x - mean) ** 2).mean(-1, keepdim=True).add(1e-5).sqrt()
+
+    def attend(tokens, values):
+        out = torch.zeros_like(values)
+        q = tokens @ connector.query.weight.T
+        k = tokens @ connector.key.weight.T
+        d = q.shape[1] // connector.num_heads
+        for h in range(connector.num_heads):
+            part = slice(h * d, (h + 1) * d)
+            for i in range(len(tokens)):
+                scores = torch.stack([q[i, part] @ k[j, part] / d**0.5 for j in range(len(tokens))])
+                weights = scores.exp() / scores.exp().sum()
+                out[i] += sum(w * v for w, v in zip(weights, values, strict=True))
+        return out / connector.num_heads
+
+    if connector.attend_over == 'samples':
+        mixed = attend(norm(y), y)
+    else:
+        rows = []
+        for row in y:
+            embedded = norm(row)[:, None] * connector.score_embedding + connector.class_embedding
+            rows.append(attend(norm(embedded), row[:, None])[:, 0])
+        mixed = torch.stack(rows)
+    lam = connector.current_lam
+    return logits + connector.tau * ((1 - lam) * y + lam * mixed - y)
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('shape', SHAPES)
+def test_starts_as_the_identity(form, shape):
+    logits = torch.randn(shape, dtype=torch.float64)
+    assert torch.equal(build(*form)(logits), logits)
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize('shape', SHAPES)
+def test_is_the_identity_where_lam_is_zero(form, shape):
+    logits = torch.randn(shape, dtype=torch.float64)
+    assert torch.equal(build(*form, lam=0, learn_lam=False)(logits), logits)
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_equals_the_formula(form):
+    connector = build(*form, learn_lam=False)
+    torch.nn.init.normal_(connector.query.weight)
+    torch.nn.init.normal_(connector.key.weight)
+    logits = torch.randn(5, 10, dtype=torch.float64)
+    torch.testing.assert_close(connector(logits), attention_by_hand(connector, logits))
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_gradients_are_true(form):
+    connector = build(*form, embed_dims=4)
+    torch.nn.init.constant_(connector.lam_logit, 0.5)
+    logits = torch.randn(3, 10, dtype=torch.float64, requires_grad=True)
+    parameters = tuple(connector.parameters())
+    assert torch.autograd.gradcheck(lambda *_: connector(logits), (logits, *parameters))
+
+
+def test_nothing_is_softened_twice():
+    """What a loss sees after its own division is the simplified distribution."""
+    connector = build(learn_lam=False)
+    logits = torch.randn(6, 10, dtype=torch.float64)
+    y = (logits / connector.tau).log_softmax(1)
+    attention = connector._attend(y.unsqueeze(0))[0]
+    simplified = (1 - connector.lam) * y + connector.lam * attention
+    seen = (connector(logits) / connector.tau).softmax(1)
+    torch.testing.assert_close(seen, simplified.softmax(1))
+
+
+@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+def test_no_parameters_can_erase_the_teacher(attend_over):
+    """The change stays within lam times the spread of the softened logits."""
+    connector = build(attend_over, lam=0.2)
+    logits = 10 * torch.randn(8, 10, dtype=torch.float64)
+    y = (logits / connector.tau).log_softmax(1)
+    for _ in range(20):
+        for parameter in connector.parameters():
+            torch.nn.init.normal_(parameter, std=100.0)
+        assert connector.current_lam.abs() <= 0.2
+        change = (connector(logits) - logits) / connector.tau
+        assert change.abs().max() <= 0.2 * (y.max() - y.min()) + 1e-9
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_every_parameter_learns_once_lam_has_moved(form):
+    connector = build(*form)
+    logits, target = torch.randn(2, 6, 10, dtype=torch.float64)
+    for _ in range(2):
+        loss = ((connector(logits) - target) ** 2).mean()
+        gradients = torch.autograd.grad(loss, list(connector.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(connector.parameters(), gradients, strict=True):
+                parameter -= 0.1 * gradient
+    for gradient in gradients:
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() > 0
+
+
+def test_classes_do_not_depend_on_the_batch_and_samples_do():
+    logits = torch.randn(6, 10, dtype=torch.float64)
+    for attend_over, alike in (('classes', True), ('samples', False)):
+        connector = build(attend_over, learn_lam=False)
+        whole, part = connector(logits)[:3], connector(logits[:3])
+        assert torch.allclose(whole, part) is alike
+
+
+def test_dense_samples_attend_within_their_image():
+    connector = build('samples', learn_lam=False)
+    logits = torch.randn(2, 10, 3, 5, dtype=torch.float64)
+    image = logits[0].flatten(1).T  # its locations as a batch
+    torch.testing.assert_close(connector(logits)[0].flatten(1).T, connector(image))
+
+
+@pytest.mark.parametrize('num_classes', [2, 1000, 21000])
+def test_any_number_of_classes(num_classes):
+    connector = AttentionSimplifierConnector(num_classes, learn_lam=False)
+    out = connector(torch.randn(3, num_classes))
+    assert out.shape == (3, num_classes)
+    assert out.isfinite().all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+def test_half_precision_logits_are_simplified_in_float32(dtype):
+    connector = AttentionSimplifierConnector(10, learn_lam=False)
+    logits = torch.randn(5, 10).to(dtype)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        out = connector(logits)
+    assert out.dtype is torch.float32
+    torch.testing.assert_close(out, connector(logits.float()))
+
+
+@pytest.mark.parametrize('cast', ['half', 'bfloat16'])
+def test_parameters_in_half_precision_are_refused(cast):
+    connector = getattr(AttentionSimplifierConnector(10), cast)()
+    with pytest.raises(TypeError, match=r'expected float32.*AmpOptimWrapper'):
+        connector(torch.randn(2, 10))
+
+
+@pytest.mark.parametrize('shape', [(10,), (2, 3, 10), (2, 11), (2, 10, 4), (2, 4, 4, 10)])
+def test_logits_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r'have shape .* expected \(N, 10\)'):
+        AttentionSimplifierConnector(10)(torch.randn(shape))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_logits_that_are_not_finite_are_refused(value):
+    logits = torch.randn(2, 10)
+    logits[1, 3] = value
+    with pytest.raises(ValueError, match='NaN or Inf'):
+        AttentionSimplifierConnector(10)(logits)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('num_classes', 1),
+        ('num_classes', '10'),
+        ('tau', 0),
+        ('tau', -4.0),
+        ('tau', float('nan')),
+        ('tau', 'hot'),
+        ('lam', -0.1),
+        ('lam', 1),
+        ('lam', None),
+        ('embed_dims', 63),
+        ('embed_dims', 0),
+        ('num_heads', 0),
+        ('num_heads', True),
+        ('learn_lam', 'yes'),
+        ('attend_over', 'pixels'),
+        ('softening', 'softmax'),
+    ],
+)
+def test_bad_arguments_are_named(key, value):
+    cfg = dict(type='mmrazor.AttentionSimplifierConnector', num_classes=10, num_heads=2)
+    cfg[key] = value
+    with pytest.raises(
+        ValueError, match=f'AttentionSimplifierConnector: {key}={value!r}, expected'
+    ):
+        MODELS.build(cfg)
+
+
+def test_works_by_hand_as_a_connector_of_mmrazors_distiller():
+    cfg = distiller(dict(loss_kl=dict(type='KLDivergence', teacher_detach=False)), skd=False)
+    cfg['connectors'] = dict(skd=dict(type='AttentionSimplifierConnector', num_classes=10))
+    mapping = copy.deepcopy(cfg['loss_forward_mappings'])
+    mapping['loss_kl']['preds_T']['connector'] = 'skd'
+    model = MODELS.build(algorithm(dict(cfg, loss_forward_mappings=mapping)))
+    losses = model(*batch(), mode='loss')
+    losses['distill.loss_kl'].backward()
+    assert model.distiller.connectors['skd'].lam_logit.grad.abs() > 0

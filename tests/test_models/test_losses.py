@@ -1,0 +1,149 @@
+import pytest
+import torch
+from mmrazor.models.losses import DKDLoss, KLDivergence
+from mmrazor.registry import MODELS
+
+from skd_mmrazor.models.losses import LogSpaceDKDLoss, LogSpaceKLDivergence
+
+TAUS = (1.0, 4.0)
+
+
+def logits(*shape, scale=3.0):
+    return (scale * torch.randn(*shape, dtype=torch.float64)).requires_grad_()
+
+
+def kl_by_hand(student, teacher, tau):
+    """KL(T || S) of softened logits from probabilities, per sample."""
+    s, t = (
+        torch.exp(z / tau) / torch.exp(z / tau).sum(1, keepdim=True) for z in (student, teacher)
+    )
+    return tau**2 * (t * (t.log() - s.log())).sum(1)
+
+
+def dkd_by_hand(student, teacher, labels, tau, alpha, beta):
+    """DKD from its paper's definition, one sample and one class at a time."""
+    total = []
+    for s, t, y in zip(student, teacher, labels, strict=True):
+        p, q = torch.softmax(s / tau, 0), torch.softmax(t / tau, 0)
+        tckd = q[y] * (q[y] / p[y]).log() + (1 - q[y]) * ((1 - q[y]) / (1 - p[y])).log()
+        rest = [c for c in range(len(s)) if c != y]
+        p, q = p[rest] / p[rest].sum(), q[rest] / q[rest].sum()
+        nckd = sum(b * (b / a).log() for a, b in zip(p, q, strict=True))
+        total.append(tau**2 * (alpha * tckd + beta * nckd))
+    return torch.stack(total)
+
+
+@pytest.mark.parametrize('tau', TAUS)
+@pytest.mark.parametrize('shape', [(5, 7), (2, 3, 4, 5)])
+@pytest.mark.parametrize('reduction', ['none', 'batchmean', 'sum', 'mean'])
+def test_kl_equals_mmrazor(tau, shape, reduction):
+    s, t = logits(*shape), logits(*shape)
+    ours = LogSpaceKLDivergence(tau, reduction, loss_weight=0.7)(s, t)
+    theirs = KLDivergence(tau, reduction, loss_weight=0.7)(s, t)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('tau', TAUS)
+def test_kl_equals_the_formula(tau):
+    s, t = logits(5, 7), logits(5, 7)
+    torch.testing.assert_close(LogSpaceKLDivergence(tau)(s, t), kl_by_hand(s, t, tau).mean())
+
+
+@pytest.mark.parametrize('tau', TAUS)
+@pytest.mark.parametrize('labels_shape', [(6,), (6, 1)])
+def test_dkd_equals_mmrazor_and_the_formula(tau, labels_shape):
+    s, t = logits(6, 7), logits(6, 7)
+    labels = torch.randint(7, labels_shape)
+    ours = LogSpaceDKDLoss(tau, 1.0, 2.0)(s, t, labels)
+    torch.testing.assert_close(ours, DKDLoss(tau, 1.0, 2.0)(s, t, labels), rtol=0, atol=1e-6)
+    by_hand = dkd_by_hand(s, t, labels.reshape(-1), tau, 1.0, 2.0)
+    torch.testing.assert_close(ours, by_hand.mean())
+    torch.testing.assert_close(LogSpaceDKDLoss(tau, 1.0, 2.0, 'none')(s, t, labels), by_hand)
+
+
+@pytest.mark.parametrize('reduction', ['mean', 'none', 'sum'])
+def test_mmrazor_dkd_sums_whatever_its_reduction_says(reduction):
+    """The defect that SKDDistiller's warning describes is still there."""
+    s, t, labels = logits(6, 7), logits(6, 7), torch.randint(7, (6,))
+    theirs = DKDLoss(reduction=reduction)(s, t, labels)
+    torch.testing.assert_close(theirs, LogSpaceDKDLoss(reduction='sum')(s, t, labels))
+
+
+def test_mmrazor_dkd_gives_nan_to_the_teacher():
+    """The reason for the log-space form is still there."""
+    s, t = logits(6, 7), logits(6, 7)
+    DKDLoss()(s, t, torch.randint(7, (6,))).backward()
+    assert t.grad.isnan().any()
+    assert s.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('loss', [LogSpaceKLDivergence, LogSpaceDKDLoss])
+@pytest.mark.parametrize('num_classes', [2, 5])
+def test_gradients_are_true(loss, num_classes):
+    labels = [torch.randint(num_classes, (4,))] if loss is LogSpaceDKDLoss else []
+    module = loss(2.0, entropy_grad=1.0)
+    s, t = logits(4, num_classes, scale=1.0), logits(4, num_classes, scale=1.0)
+    assert torch.autograd.gradcheck(lambda s, t: module(s, t, *labels), (s, t))
+
+
+@pytest.mark.parametrize('loss', [LogSpaceKLDivergence, LogSpaceDKDLoss])
+def test_entropy_grad_changes_the_teachers_gradient_only(loss):
+    labels = [torch.randint(5, (4,))] if loss is LogSpaceDKDLoss else []
+    found = {}
+    for entropy_grad in (0.0, 1.0):
+        torch.manual_seed(1)
+        s, t = logits(4, 5), logits(4, 5)
+        value = loss(2.0, entropy_grad=entropy_grad)(s, t, *labels)
+        value.backward()
+        found[entropy_grad] = value, s.grad, t.grad
+    torch.testing.assert_close(found[0.0][0], found[1.0][0])
+    torch.testing.assert_close(found[0.0][1], found[1.0][1])
+    assert not torch.allclose(found[0.0][2], found[1.0][2])
+
+
+def test_without_the_entropy_the_teacher_sees_soft_cross_entropy():
+    s, t = logits(4, 5), logits(4, 5)
+    LogSpaceKLDivergence(2.0, entropy_grad=0.0)(s, t).backward()
+    t2 = t.detach().clone().requires_grad_()
+    (-4.0 * ((t2 / 2).softmax(1) * (s.detach() / 2).log_softmax(1)).sum(1).mean()).backward()
+    torch.testing.assert_close(t.grad, t2.grad)
+
+
+# Gaps of 10^3 underflow every probability but one, in any precision.
+CONFIDENT = {
+    'right and sure': [1e3, 0.0, -1e3],
+    'wrong and sure': [-1e3, 1e3, 0.0],
+    'target has probability 0, others alike': [-1e3, 0.0, 0.0],
+    'uniform': [0.0, 0.0, 0.0],
+}
+
+
+@pytest.mark.parametrize('loss', [LogSpaceKLDivergence, LogSpaceDKDLoss])
+@pytest.mark.parametrize('student', CONFIDENT)
+@pytest.mark.parametrize('teacher', CONFIDENT)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('entropy_grad', [0.0, 1.0])
+def test_gradients_are_finite_for_confident_logits(loss, student, teacher, dtype, entropy_grad):
+    s = torch.tensor([CONFIDENT[student]], dtype=dtype, requires_grad=True)
+    t = torch.tensor([CONFIDENT[teacher]], dtype=dtype, requires_grad=True)
+    labels = [torch.tensor([0])] if loss is LogSpaceDKDLoss else []
+    autocast = dtype if dtype in (torch.bfloat16, torch.float16) else torch.bfloat16
+    enabled = dtype is torch.bfloat16  # not every CPU build of torch has float16 autocast
+    with torch.autocast('cpu', dtype=autocast, enabled=enabled):
+        value = loss(1.0, entropy_grad=entropy_grad)(s, t, *labels)
+    value.backward()
+    assert value.isfinite()
+    assert s.grad.isfinite().all()
+    assert t.grad.isfinite().all()
+    if student == teacher:
+        assert value == 0
+
+
+@pytest.mark.parametrize('loss', ['LogSpaceKLDivergence', 'LogSpaceDKDLoss'])
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [('tau', 0), ('tau', -1.0), ('tau', 'hot'), ('entropy_grad', 1.5), ('entropy_grad', None)],
+)
+def test_bad_arguments_are_named(loss, key, value):
+    with pytest.raises(ValueError, match=rf'{loss}: {key}={value!r}, expected'):
+        MODELS.build({'_scope_': 'mmrazor', 'type': loss, key: value})

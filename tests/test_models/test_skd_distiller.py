@@ -1,0 +1,380 @@
+import copy
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmrazor.registry import MODELS
+
+from skd_mmrazor.models import LogSpaceDKDLoss, LogSpaceKLDivergence
+
+from ..conftest import ARGUMENTS, algorithm, batch, classifier, distiller
+
+LOGIT_LOSSES = {
+    'KLDivergence': dict(type='KLDivergence', tau=4),
+    'LogSpaceKLDivergence': dict(type='LogSpaceKLDivergence', tau=4),
+    'DKDLoss': dict(type='DKDLoss', tau=4, beta=2.0),
+    'LogSpaceDKDLoss': dict(type='LogSpaceDKDLoss', tau=4, beta=2.0),
+    'DISTLoss': dict(type='DISTLoss', tau=4),
+    'KDSoftCELoss': dict(type='KDSoftCELoss', tau=4),
+    'WSLD': dict(type='WSLD', tau=4, num_classes=10),
+}
+
+
+def build(losses, skd=True, algorithm_arguments=None, **distiller_arguments):
+    cfg = algorithm(distiller(losses, skd, **distiller_arguments), **(algorithm_arguments or {}))
+    return MODELS.build(copy.deepcopy(cfg))
+
+
+def simplifier(**arguments):
+    return dict(type='AttentionSimplifierConnector', **arguments)
+
+
+def total(losses):
+    return sum(value for key, value in losses.items() if 'loss' in key)
+
+
+def train(model, steps, **optimizer):
+    """Steps of the optimizer that mmengine builds; returns the last losses."""
+    model.train()
+    cfg = dict(optimizer=dict(type='SGD', lr=0.1, **optimizer))
+    optim_wrapper = build_optim_wrapper(model, cfg)
+    for _ in range(steps):
+        losses = model(*batch(), mode='loss')
+        optim_wrapper.update_params(total(losses))
+    return losses
+
+
+@pytest.mark.parametrize('name', LOGIT_LOSSES)
+@pytest.mark.parametrize('form', [{}, dict(lam=0, learn_lam=False)])
+def test_identity(name, form):
+    """At the start, and where λ is 0, SKD + X is X: loss and student gradients."""
+    results = []
+    for skd in (False, True):
+        torch.manual_seed(3)
+        arguments = dict(simplifier=simplifier(**form)) if skd else {}
+        model = build({'loss_x': LOGIT_LOSSES[name]}, skd, **arguments).double()
+        torch.manual_seed(4)
+        for network in (model.student, model.teacher):
+            for parameter in network.parameters():
+                torch.nn.init.normal_(parameter, std=0.3)
+        losses = model(*batch(dtype=torch.float64), mode='loss')
+        total(losses).backward()
+        gradients = [p.grad for p in model.student.parameters()]
+        results.append((losses['distill.loss_x'], gradients))
+    (loss, gradients), (skd_loss, skd_gradients) = results
+    torch.testing.assert_close(skd_loss, loss, rtol=0, atol=1e-6)
+    torch.testing.assert_close(skd_gradients, gradients, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', LOGIT_LOSSES)
+@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+def test_joint_training(name, attend_over):
+    """After a step every simplifier parameter learns, and the teacher does not."""
+    model = build({'loss_x': LOGIT_LOSSES[name]}, simplifier=simplifier(attend_over=attend_over))
+    teacher = copy.deepcopy(model.teacher.state_dict())
+    train(model, steps=2)
+    total(model(*batch(), mode='loss')).backward()
+    for parameter in model.distiller.simplifier.parameters():
+        assert parameter.grad.isfinite().all()
+        assert parameter.grad.abs().max() > 0
+    assert all(p.grad is None for p in model.teacher.parameters())
+    for key, value in model.teacher.state_dict().items():
+        assert torch.equal(value, teacher[key])
+
+
+def test_skd_with_mmrazors_dkd_trains_without_nan_and_keeps_its_weight():
+    """mmrazor's reduction='mean' is a sum; SKD keeps that, and says so once."""
+    losses = {'loss_dkd': dict(type='DKDLoss', tau=1, beta=0.5, reduction='mean')}
+    with pytest.warns(UserWarning, match=r'loss_dkd: .* sums .*LogSpaceDKDLoss') as record:
+        model = build(losses)
+    assert sum('LogSpaceDKDLoss' in str(w.message) for w in record) == 1
+    loss = model.distiller.distill_losses['loss_dkd']
+    theirs = MODELS.build(dict(losses['loss_dkd'], _scope_='mmrazor'))
+    s, t, labels = torch.randn(6, 10), torch.randn(6, 10), torch.randint(10, (6,))
+    torch.testing.assert_close(loss(s, t, labels), theirs(s, t, labels))
+    last = train(model, steps=5)
+    assert all(value.isfinite().all() for value in last.values())
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_default_dkd_needs_no_warning(recwarn):
+    build({'loss_dkd': dict(type='DKDLoss')})
+    assert not [w for w in recwarn if 'DKD' in str(w.message)]
+
+
+def test_losses_are_replaced_only_where_they_must_be():
+    model = build(
+        {
+            'loss_kl': LOGIT_LOSSES['KLDivergence'],
+            'loss_dkd': LOGIT_LOSSES['DKDLoss'],
+            'loss_dist': LOGIT_LOSSES['DISTLoss'],
+            'loss_wsld': LOGIT_LOSSES['WSLD'],
+        }
+    )
+    losses = model.distiller.distill_losses
+    assert type(losses['loss_kl']) is LogSpaceKLDivergence
+    assert type(losses['loss_dkd']) is LogSpaceDKDLoss
+    assert type(losses['loss_dist']).__name__ == 'DISTLoss'
+    assert losses['loss_dist'].teacher_detach is False
+    assert type(losses['loss_wsld']).__name__ == 'WSLD'
+
+
+def test_one_pass_however_many_losses_read_it():
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence'], 'loss_dkd': LOGIT_LOSSES['DKDLoss']})
+    passes = []
+    model.distiller.simplifier.register_forward_hook(lambda *_: passes.append(1))
+    model(*batch(), mode='loss')
+    assert len(passes) == 1
+
+
+def test_classes_and_temperature_come_from_teacher_and_loss():
+    model = build(
+        {'loss_kl': dict(type='KLDivergence', tau=3)},
+        algorithm_arguments=dict(
+            architecture=classifier(2, num_classes=7), teacher=classifier(4, num_classes=7)
+        ),
+    )
+    assert model.distiller.simplifier.num_classes == 7
+    assert model.distiller.simplifier.tau == 3
+
+
+def test_own_temperature_settles_losses_that_differ():
+    losses = {
+        'loss_a': dict(type='KLDivergence', tau=1),
+        'loss_b': dict(type='KLDivergence', tau=4),
+    }
+    with pytest.raises(ValueError, match=r"simplifier\.tau=None, expected a number.*'loss_b': 4"):
+        build(losses)
+    assert build(losses, simplifier=simplifier(tau=2)).distiller.simplifier.tau == 2
+
+
+def test_features_only_gain_a_logit_loss():
+    feature = dict(type='ModuleOutputs', source='neck')
+    cfg = dict(
+        type='SKDDistiller',
+        simplifier=simplifier(),
+        student_recorders=dict(neck=feature),
+        teacher_recorders=dict(neck=dict(feature)),
+        distill_losses=dict(loss_rkd=dict(type='DistanceWiseRKD', with_l2_norm=True)),
+        loss_forward_mappings=dict(
+            loss_rkd=dict(
+                preds_S=dict(recorder='neck', from_student=True, data_idx=0),
+                preds_T=dict(recorder='neck', from_student=False, data_idx=0),
+            )
+        ),
+    )
+    model = MODELS.build(algorithm(cfg))
+    losses = model(*batch(), mode='loss')
+    assert {'distill.loss_rkd', 'distill.loss_skd'} <= set(losses)
+    total(losses).backward()
+    assert model.distiller.simplifier.lam_logit.grad.abs() > 0
+
+
+def test_statistics_are_logged_and_not_optimised():
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
+    losses = model(*batch(), mode='loss')
+    _, logged = model.parse_losses(losses)
+    expected = {'teacher_entropy', 'simplified_entropy', 'agreement', 'lam'}
+    assert expected <= {key.removeprefix('distill.') for key in logged}
+    torch.testing.assert_close(logged['loss'], losses['student.loss'] + losses['distill.loss_kl'])
+    logits = model.distiller.teacher_recorders.get_recorder('fc').get_record_data()
+    p = (logits / 4).softmax(1)
+    torch.testing.assert_close(logged['distill.teacher_entropy'], -(p * p.log()).sum(1).mean())
+    assert logged['distill.agreement'] == 1
+    assert logged['distill.lam'] == 0
+
+
+def test_paramwise_cfg_gives_the_simplifier_its_own_learning_rate():
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
+    cfg = dict(
+        optimizer=dict(type='SGD', lr=0.1, weight_decay=0.01),
+        paramwise_cfg=dict(
+            custom_keys={'distiller.simplifier': dict(lr_mult=0.01, decay_mult=0.0)}
+        ),
+    )
+    groups = build_optim_wrapper(model, cfg).optimizer.param_groups
+    ours = {id(p) for p in model.distiller.simplifier.parameters()}
+    held = [g for g in groups if id(g['params'][0]) in ours]
+    assert len(held) == len(ours)
+    assert {(g['lr'], g['weight_decay']) for g in held} == {(0.001, 0.0)}
+
+
+def test_the_student_starts_as_it_would_without_skd():
+    students = []
+    for skd in (False, True):
+        torch.manual_seed(5)
+        model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']}, skd)
+        model.init_weights()
+        students.append(model.student.state_dict())
+    torch.testing.assert_close(students[0], students[1], rtol=0, atol=0)
+
+
+def test_inference_is_the_student_alone():
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
+    model.eval()
+
+    def fail(*_):
+        raise AssertionError('the simplifier ran at inference')
+
+    model.distiller.simplifier.register_forward_pre_hook(fail)
+    inputs, samples = batch()
+    ours = model(inputs, samples, mode='predict')
+    alone = model.student(inputs, samples, mode='predict')
+    for a, b in zip(ours, alone, strict=True):
+        torch.testing.assert_close(a.pred_score, b.pred_score)
+    torch.testing.assert_close(model(inputs), model.student(inputs))
+
+
+@pytest.mark.parametrize('size', [1, 5])
+def test_odd_batches(size):
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence'], 'loss_dkd': LOGIT_LOSSES['DKDLoss']})
+    model.eval()  # batch norm needs more than one sample
+    losses = model(*batch(size), mode='loss')
+    total(losses).backward()
+    assert all(value.isfinite().all() for value in losses.values())
+
+
+def test_the_config_is_left_as_it_was():
+    cfg = algorithm(distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}))
+    mappings = cfg['distiller']['loss_forward_mappings']
+    before = copy.deepcopy(mappings)
+    MODELS.build(cfg)
+    assert mappings == before
+
+
+# Bad input. Every message names the key, the value and what was expected.
+
+
+def refused(match, losses=None, error=ValueError, **arguments):
+    losses = losses or {'loss_kl': LOGIT_LOSSES['KLDivergence']}
+    with pytest.raises(error, match=match):
+        build(losses, **arguments)
+
+
+def test_unknown_loss_in_simplify():
+    refused(
+        r"simplify='loss_x', expected a loss of loss_forward_mappings: \['loss_kl'\]",
+        simplify=dict(loss_x='preds_T'),
+    )
+
+
+def test_unknown_argument_in_simplify():
+    refused(
+        r"simplify\.loss_kl='teacher', expected .*\['preds_S', 'preds_T'\]",
+        simplify=dict(loss_kl='teacher'),
+    )
+
+
+def test_recorder_that_is_not_defined():
+    refused(
+        r"loss_kl\.preds_S\.recorder='fc', expected one of student_recorders: \[\]",
+        student_recorders={},
+    )
+
+
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+def test_recorder_on_a_module_that_does_not_exist(side):
+    recorders = dict(
+        fc=dict(type='ModuleOutputs', source='head.classifier'),
+        gt_labels=dict(type='ModuleInputs', source='head.loss_module'),
+    )
+    refused(
+        rf"{side}_recorders\.fc\.source='head\.classifier', expected a module of the {side} "
+        r"ImageClassifier; its linear layers: \['head\.fc'\]",
+        **{f'{side}_recorders': recorders},
+    )
+
+
+def test_teacher_logits_that_are_never_recorded():
+    mapping = dict(
+        loss_kl=dict(
+            preds_S=dict(recorder='fc', from_student=True),
+            preds_T=dict(recorder='fc', from_student=True),
+        )
+    )
+    refused(
+        r"loss_kl\.preds_T\.from_student=True, expected False: the teacher's logits",
+        loss_forward_mappings=mapping,
+    )
+    mapping = dict(loss_kl=dict(preds_S=dict(recorder='fc', from_student=True)))
+    refused(r"loss_kl=\{.*expected an entry for 'preds_T'", loss_forward_mappings=mapping)
+
+
+def test_num_classes_that_contradicts_the_teacher():
+    refused(
+        r"simplifier\.num_classes=100, expected 10, the outputs of 'head\.fc'",
+        simplifier=simplifier(num_classes=100),
+    )
+
+
+@pytest.mark.parametrize('value', [None, 'AttentionSimplifierConnector', dict(tau=4)])
+def test_simplifier_without_a_type(value):
+    refused(r"distiller\.simplifier=.*, expected a dict with a 'type'", simplifier=value)
+
+
+def test_bad_simplifier_argument_at_build():
+    refused(r'AttentionSimplifierConnector: lam=1\.5, expected', simplifier=simplifier(lam=1.5))
+
+
+def test_a_loss_of_an_argmax_is_refused():
+    refused(
+        r"loss_ce: CrossEntropyLoss passes no gradient .* to its argument 'preds_T'",
+        losses={'loss_ce': dict(type='CrossEntropyLoss')},
+    )
+
+
+@MODELS.register_module()
+class DetachingLoss(torch.nn.Module):
+    def forward(self, preds_S, preds_T):
+        return ((preds_S - preds_T.detach()) ** 2).mean()
+
+
+@MODELS.register_module()
+class LossOfDictsAndLogits(torch.nn.Module):
+    """Cannot be tried on random tensors."""
+
+    def forward(self, preds_S, preds_T):
+        if preds_S['logits'] is None:
+            raise KeyError
+        return ((preds_S['logits'] - preds_T.detach()) ** 2).mean()
+
+
+ARGUMENTS.update(DetachingLoss=('preds_S', 'preds_T'), LossOfDictsAndLogits=('preds_S', 'preds_T'))
+
+
+def test_a_users_loss_that_detaches_is_refused_when_built():
+    refused(
+        r'loss_x: DetachingLoss passes no gradient',
+        losses={'loss_x': dict(type='DetachingLoss')},
+        simplify=dict(loss_x='preds_T'),
+    )
+
+
+def test_a_loss_that_could_not_be_tried_is_refused_at_the_first_step():
+    model = build({'loss_x': dict(type='LossOfDictsAndLogits')}, simplify=dict(loss_x='preds_T'))
+    recorder = model.distiller.student_recorders.get_recorder('fc')
+    original = recorder.get_record_data
+    recorder.get_record_data = lambda *a, **k: {'logits': original(*a, **k)}
+    with pytest.raises(ValueError, match='loss_x: LossOfDictsAndLogits passes no gradient'):
+        model(*batch(), mode='loss')
+
+
+def test_a_config_without_a_teacher():
+    cfg = algorithm(distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}))
+    del cfg['teacher']
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'teacher'"):
+        MODELS.build(cfg)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_teacher_that_puts_out_nan(value):
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
+    model.teacher.head.fc.bias.data.fill_(value)
+    with pytest.raises(ValueError, match='NaN or Inf'):
+        model(*batch(), mode='loss')
+
+
+def test_a_model_cast_to_half_precision():
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']}).bfloat16()
+    with pytest.raises(TypeError, match='expected float32'):
+        model(*batch(dtype=torch.bfloat16), mode='loss')
