@@ -18,3 +18,5 @@ model = dict(
         ),
     )
 )
+
+val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')

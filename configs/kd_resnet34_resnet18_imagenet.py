@@ -17,3 +17,5 @@ model = dict(
         ),
     )
 )
+
+val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')

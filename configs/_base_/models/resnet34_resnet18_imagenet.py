@@ -26,5 +26,3 @@ model = dict(
         teacher_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
     ),
 )
-
-val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')

@@ -1,0 +1,96 @@
+"""Every config file is built and stepped, on random images of its size."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmrazor.registry import MODELS
+
+from .conftest import ROOT
+
+CONFIGS = sorted(
+    path.relative_to(ROOT)
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+SKD = [path for path in CONFIGS if path.name.startswith('skd_')]
+
+
+def build(cfg, **model):
+    model_cfg = copy.deepcopy(cfg.model)
+    for key, value in model.items():
+        model_cfg[key] = value
+    model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return MODELS.build(model_cfg)
+
+
+def load(path):
+    cfg = Config.fromfile(ROOT / path)
+    if 'teacher_ckpt' in cfg.model:
+        assert cfg.model.pop('teacher_ckpt')
+    return cfg
+
+
+def step(model, path):
+    """Losses of one step, through the config's own data preprocessor."""
+    from mmpretrain.structures import DataSample
+
+    size = (1, 8, 8) if 'digits' in path.name else (3, 224, 224)
+    data = dict(
+        inputs=[torch.randint(256, size, dtype=torch.uint8) for _ in range(2)],
+        data_samples=[DataSample().set_gt_label(label) for label in (1, 2)],
+    )
+    model.train()
+    losses = model(**model.data_preprocessor(data, training=True), mode='loss')
+    return model.parse_losses(losses)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=str)
+def test_builds_and_steps(path):
+    model = build(load(path))
+    loss, logged = step(model, path)
+    loss.backward()
+    assert loss.isfinite()
+    assert ('distill.lam' in logged) == (path in SKD)
+    if path in SKD:
+        assert model.distiller.simplifier.lam_logit.grad.abs() > 0
+    student = model.student if hasattr(model, 'student') else model
+    assert all(p.grad is not None for p in student.parameters())
+
+
+@pytest.mark.parametrize('path', SKD, ids=str)
+def test_skd_differs_from_its_base_by_three_lines(path):
+    """The promise of the README: the rest of the config is the base's."""
+    lines = [line.strip() for line in (ROOT / path).read_text().splitlines() if line.strip()]
+    assert lines[0] == f"_base_ = ['./{path.name.removeprefix('skd_')}']"
+    assert lines[1:] == [
+        "custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)",
+        'model = dict(',
+        'distiller=dict(',
+        "type='SKDDistiller',",
+        "simplifier=dict(type='AttentionSimplifierConnector')))  # fmt: skip",
+    ]
+
+
+@pytest.mark.parametrize('path', SKD, ids=str)
+def test_skd_starts_from_its_bases_loss(path):
+    losses = []
+    for name in (path.name.removeprefix('skd_'), path.name):
+        torch.manual_seed(0)
+        model = build(load(path.with_name(name)))
+        model.init_weights()
+        torch.manual_seed(1)
+        losses.append(step(model, path)[0])
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_the_missions_config_has_dkds_imagenet_setting():
+    cfg = load('configs/skd_dkd_resnet34_resnet18_imagenet.py')
+    loss = build(cfg).distiller.distill_losses['loss_dkd']
+    assert (loss.alpha, loss.beta, loss.tau, loss.reduction) == (1, 0.5, 1, 'batchmean')
+    assert cfg.train_cfg.max_epochs == 100
+    assert cfg.train_dataloader.batch_size == 32
+    assert cfg.auto_scale_lr.base_batch_size == 256

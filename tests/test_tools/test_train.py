@@ -1,0 +1,162 @@
+"""Whole runs through the tools, as the README gives them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ..conftest import ROOT, run_python
+
+pytestmark = pytest.mark.slow
+
+DIGITS = ROOT / 'configs' / 'digits'
+TEACHER = DIGITS / 'resnet14-w16_60e_digits.py'
+SKD = DIGITS / 'skd_kd_resnet14-w16_resnet10-w4_60e_digits.py'
+TRAIN = ROOT / 'tools' / 'train.py'
+
+
+def scalars(work_dir):
+    """All records of the newest run in a work directory."""
+    path = max(work_dir.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def teacher(tmp_path_factory):
+    """The work directory of a trained digits teacher."""
+    work_dir = tmp_path_factory.mktemp('teacher')
+    run_python(TRAIN, TEACHER, '--work-dir', work_dir)
+    return work_dir
+
+
+def train(work_dir, teacher, *arguments, config=SKD, epochs=2, options=()):
+    checkpoint = f'model.teacher_ckpt={teacher / "epoch_60.pth"}'
+    return run_python(
+        *(TRAIN, config, '--work-dir', work_dir, *arguments, '--cfg-options', checkpoint),
+        *(f'train_cfg.max_epochs={epochs}', 'default_hooks.checkpoint.interval=1', *options),
+    )
+
+
+def test_the_main_job(teacher, tmp_path):
+    """The whole schedule: the student learns and its target does not collapse."""
+    train(tmp_path, teacher, epochs=60, options=['default_hooks.checkpoint.interval=60'])
+    records = scalars(tmp_path)
+    assert records[-1]['teacher.accuracy/top1'] > 98
+    assert records[-1]['accuracy/top1'] > 93
+    last = [r for r in records if 'distill.agreement' in r][-30:]
+    assert np.mean([r['distill.agreement'] for r in last]) > 0.98
+    assert all(abs(r['distill.lam']) <= 0.3 for r in last)
+
+    plot = ROOT / 'tools' / 'analysis_tools' / 'plot_curves.py'
+    output = run_python(plot, tmp_path)
+    assert f'accuracy/top1: {records[-1]["accuracy/top1"]:.2f}' in output
+    assert Image.open(tmp_path / 'curves.png').size[0] > 1000
+
+    output = run_python(
+        *(ROOT / 'tools' / 'test.py', SKD, tmp_path / 'epoch_60.pth'),
+        *('--work-dir', tmp_path / 'test'),
+        *('--cfg-options', f'model.teacher_ckpt={teacher / "epoch_60.pth"}'),
+    )
+    assert f'accuracy/top1: {records[-1]["accuracy/top1"]:.4f}' in output
+
+
+def test_resume_continues_where_it_stopped(teacher, tmp_path):
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    train(whole, teacher, epochs=3)
+    train(parts, teacher, epochs=2, options=['param_scheduler.T_max=60'])
+    output = train(parts, teacher, '--resume', epochs=3)
+    assert 'resumed epoch: 2' in output
+    states = [torch.load(d / 'epoch_3.pth')['state_dict'] for d in (whole, parts)]
+    assert 'distiller.simplifier.lam_logit' in states[0]
+    assert states[0].keys() == states[1].keys()
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
+
+
+def test_two_processes(teacher, tmp_path):
+    import subprocess
+
+    subprocess.run(
+        [
+            *('bash', str(ROOT / 'tools' / 'dist_train.sh'), str(SKD), '2'),
+            *('--work-dir', str(tmp_path), '--cfg-options', 'env_cfg.dist_cfg.backend=gloo'),
+            *(f'model.teacher_ckpt={teacher / "epoch_60.pth"}', 'train_cfg.max_epochs=1'),
+        ],
+        check=True,
+        cwd=ROOT,
+        timeout=600,
+    )
+    assert scalars(tmp_path)[-1]['step'] == 1
+
+
+def make_imagenet(root, images=8):
+    """A folder in ImageNet's layout, of noise."""
+    generator = np.random.default_rng(0)
+    (root / 'meta').mkdir(parents=True)
+    for split in ('train', 'val'):
+        lines = []
+        for i in range(images):
+            name = f'n{i % 4:08d}/{i}.JPEG'
+            path = root / split / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = generator.integers(256, size=(280, 300, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path, format='JPEG')
+            lines.append(f'{name} {250 * (i % 4)}\n')
+        (root / 'meta' / f'{split}.txt').write_text(''.join(lines))
+
+
+@pytest.mark.parametrize('name', ['skd_dkd', 'skd_kd'])
+def test_imagenet(tmp_path, name):
+    """Trains 2 iterations, validates teacher and student, saves, resumes."""
+    make_imagenet(tmp_path / 'imagenet')
+    loaders = [f'{split}_dataloader' for split in ('train', 'val', 'test')]
+    options = [f'{loader}.dataset.data_root={tmp_path / "imagenet"}' for loader in loaders]
+    options += [f'{loader}.batch_size=4' for loader in loaders]
+    options += [f'{loader}.num_workers=0' for loader in loaders]
+    options += [f'{loader}.persistent_workers=False' for loader in loaders]
+    options += ['model.teacher_ckpt=None', 'default_hooks.logger.interval=1']
+
+    def run(*arguments, epochs):
+        config = ROOT / 'configs' / f'{name}_resnet34_resnet18_imagenet.py'
+        work_dir = tmp_path / 'work_dir'
+        return run_python(
+            *(TRAIN, config, '--work-dir', work_dir, '--auto-scale-lr', *arguments),
+            *('--cfg-options', f'train_cfg.max_epochs={epochs}', *options),
+        )
+
+    output = run(epochs=1)
+    assert 'LR is set based on batch size of 256 and the current batch size is 4' in output
+    records = scalars(tmp_path / 'work_dir')
+    losses = [r for r in records if 'loss' in r]
+    assert len(losses) == 2
+    assert all(np.isfinite(r['loss']) for r in losses)
+    assert losses[1]['distill.lam'] != 0
+    assert {'accuracy/top1', 'accuracy/top5', 'teacher.accuracy/top1'} <= set(records[-1])
+    assert 'resumed epoch: 1, iter: 2' in run('--resume', epochs=2)
+    assert [r['step'] for r in scalars(tmp_path / 'work_dir') if 'loss' in r] == [3, 4]
+
+
+def test_a_config_of_mmrazors_own_loads_unmodified(tmp_path):
+    """Its ``mmcls::`` bases resolve because the tool imports the plugin first."""
+    import os.path as osp
+
+    import mmrazor
+
+    name = 'kd_logits_resnet34_resnet18_8xb32_in1k.py'
+    config = osp.join(osp.dirname(mmrazor.__file__), '.mim/configs/distill/mmcls/kd', name)
+    make_imagenet(tmp_path / 'imagenet')
+    options = [
+        f'{split}_dataloader.{option}'
+        for split in ('train', 'val', 'test')
+        for option in (
+            f'dataset.data_root={tmp_path / "imagenet"}',
+            'batch_size=4',
+            'num_workers=0',
+            'persistent_workers=False',
+        )
+    ]
+    options += ['model.teacher_ckpt=None', 'train_cfg.max_epochs=1']
+    run_python(TRAIN, config, '--work-dir', tmp_path / 'w', '--cfg-options', *options)
+    assert 'teacher.accuracy/top1' in scalars(tmp_path / 'w')[-1]
