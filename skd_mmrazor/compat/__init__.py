@@ -19,6 +19,7 @@ def apply() -> None:
 
     # These import the packages that have just been checked.
     from .checkpoints import allow_mmengine_checkpoints
+    from .cpu_processes import allow_cpu_processes
     from .mmcls import alias_mmcls
     from .package_metadata import replace_pkg_resources
     from .quantization import import_mmrazor_without_quantization
@@ -26,6 +27,7 @@ def apply() -> None:
 
     replace_pkg_resources()
     allow_mmengine_checkpoints()
+    allow_cpu_processes()
     alias_mmcls()
     import_mmrazor_without_quantization()
     check_teacher_checkpoints()

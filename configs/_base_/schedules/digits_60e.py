@@ -4,7 +4,7 @@ optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
 )
 param_scheduler = dict(
-    type='CosineAnnealingLR', T_max=60, by_epoch=True, convert_to_iter_based=True
+    type='CosineAnnealingLR', T_max=60, end=60, by_epoch=True, convert_to_iter_based=True
 )
 
 train_cfg = dict(by_epoch=True, max_epochs=60, val_interval=1)
