@@ -184,6 +184,15 @@ def test_statistics_are_logged_and_not_optimised():
     assert logged['distill.lam'] == 0
 
 
+@pytest.mark.parametrize(('loss', 'reached'), [({}, False), (dict(teacher_detach=False), True)])
+def test_a_trainable_teacher_is_reached_only_where_the_loss_says_so(loss, reached):
+    losses = {'loss_kl': dict(type='KLDivergence', tau=4, **loss)}
+    model = build(losses, algorithm_arguments=dict(teacher_trainable=True))
+    model(*batch(), mode='loss')['distill.loss_kl'].backward()
+    assert model.distiller.simplifier.lam_logit.grad.abs() > 0
+    assert (model.teacher.head.fc.weight.grad is not None) is reached
+
+
 def test_paramwise_cfg_gives_the_simplifier_its_own_learning_rate():
     model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
     cfg = dict(
@@ -263,6 +272,34 @@ def test_unknown_argument_in_simplify():
         r"simplify\.loss_kl='teacher', expected .*\['preds_S', 'preds_T'\]",
         simplify=dict(loss_kl='teacher'),
     )
+
+
+@pytest.mark.parametrize('value', [{}, 'loss_kl', ['loss_kl']])
+def test_simplify_that_names_no_loss(value):
+    refused(r'distiller\.simplify=.*, expected a dict like', simplify=value)
+
+
+@pytest.mark.parametrize('value', [-0.1, 2, 'no'])
+def test_entropy_grad_out_of_range(value):
+    refused(rf'distiller\.entropy_grad={value!r}, expected', entropy_grad=value)
+
+
+def test_a_loss_of_another_number_of_classes():
+    refused(
+        r'loss_wsld\.num_classes=1000, expected 10, as the teacher has',
+        losses={'loss_wsld': dict(type='WSLD', tau=2)},
+    )
+
+
+def test_logits_that_are_several_tensors():
+    feature = dict(type='ModuleOutputs', source='neck')
+    model = build(
+        {'loss_kl': LOGIT_LOSSES['KLDivergence']},
+        simplifier=simplifier(num_classes=10),
+        teacher_recorders=dict(fc=feature),
+    )
+    with pytest.raises(ValueError, match=r'are a tuple, expected a Tensor\. Give .* data_idx'):
+        model(*batch(), mode='loss')
 
 
 def test_recorder_that_is_not_defined():

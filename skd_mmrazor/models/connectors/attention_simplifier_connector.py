@@ -202,6 +202,11 @@ class AttentionSimplifierConnector(BaseConnector):
                 f'{name}: its parameters are {self.query.weight.dtype}, expected float32. '
                 'Train with AmpOptimWrapper (--amp) instead of casting the model.'
             )
+        if not isinstance(logits, Tensor):
+            raise ValueError(
+                f'{name}: the teacher logits are a {type(logits).__name__}, expected a Tensor. '
+                'Give their recorder a data_idx, if the module puts out several.'
+            )
         shape = tuple(logits.shape)
         if len(shape) not in (2, 4) or shape[1] != self.num_classes:
             raise ValueError(

@@ -8,14 +8,20 @@ from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
-from ...utils import expect
+from ...utils import expect, is_number
 from ..losses.teacher_gradient import (
     TEACHER_LOGITS,
     check_gradient,
     pass_gradient_to_teacher,
     raise_without_gradient,
 )
-from .recorder_checks import check_recorder_names, check_recorder_sources, count_outputs
+from .config_checks import (
+    check_recorder_names,
+    check_recorder_sources,
+    check_simplify,
+    count_outputs,
+    get_common_tau,
+)
 from .target_statistics import compare_targets
 
 
@@ -92,6 +98,10 @@ class SKDDistiller(ConfigurableDistiller):
     ) -> None:
         is_config = isinstance(simplifier, dict) and 'type' in simplifier
         expect(is_config, 'distiller.simplifier', simplifier, "a dict with a 'type'")
+        names_losses = simplify is None or (isinstance(simplify, dict) and bool(simplify))
+        expect(names_losses, 'distiller.simplify', simplify, "a dict like dict(loss_kl='preds_T')")
+        in_range = is_number(entropy_grad) and 0 <= entropy_grad <= 1
+        expect(in_range, 'distiller.entropy_grad', entropy_grad, 'a number from 0 to 1')
         check_recorder_names(kwargs)
         super().__init__(**kwargs)
         self.simplifier: Any = None
@@ -105,8 +115,11 @@ class SKDDistiller(ConfigurableDistiller):
         self._simplify = self._find_logit_losses() if simplify is None else dict(simplify)
         if not self._simplify:
             self._add_logit_loss(logits, logit_loss or dict(type='KLDivergence', tau=4.0))
+        # A loss that is told not to detach wants the gradient in the teacher.
+        self._detach = True
         for name, argument in self._simplify.items():
-            self._check_simplify(name, argument)
+            check_simplify(self.loss_forward_mappings, name, argument)
+            self._detach &= getattr(self.distill_losses[name], 'teacher_detach', True)
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
             self.loss_forward_mappings[name][argument]['simplify'] = True
@@ -141,18 +154,6 @@ class SKDDistiller(ConfigurableDistiller):
         }
         self._simplify = {'loss_skd': 'preds_T'}
 
-    def _check_simplify(self, name: str, argument: str) -> None:
-        known = list(self.loss_forward_mappings)
-        expect(
-            name in known, 'distiller.simplify', name, f'a loss of loss_forward_mappings: {known}'
-        )
-        mapping = self.loss_forward_mappings[name]
-        key = f'distiller.simplify.{name}'
-        expect(argument in mapping, key, argument, f'an argument of that loss: {list(mapping)}')
-        key = f'distiller.loss_forward_mappings.{name}.{argument}.from_student'
-        from_student = mapping[argument].get('from_student')
-        expect(from_student is False, key, from_student, "False: the teacher's logits, recorded")
-
     def prepare_from_student(self, model: BaseModel) -> None:
         """Initializes the student's recorders.
 
@@ -181,7 +182,9 @@ class SKDDistiller(ConfigurableDistiller):
         cfg.setdefault('_scope_', 'mmrazor')
         cfg['num_classes'] = self._get_num_classes(model)
         if cfg.get('tau') is None:
-            cfg['tau'] = self._get_tau()
+            cfg['tau'] = get_common_tau(
+                {name: self.distill_losses[name] for name in self._simplify}
+            )
         with torch.random.fork_rng(devices=[]):
             self.simplifier = MODELS.build(cfg)
             self._untried = [
@@ -191,6 +194,9 @@ class SKDDistiller(ConfigurableDistiller):
     def _try_loss(self, name: str, num_classes: int) -> bool:
         arguments = list(self.loss_forward_mappings[name])
         loss = self.distill_losses[name]
+        given = getattr(loss, 'num_classes', num_classes)
+        key = f'distiller.distill_losses.{name}.num_classes'
+        expect(given == num_classes, key, given, f'{num_classes}, as the teacher has')
         return check_gradient(name, loss, arguments, self._simplify[name], num_classes)
 
     def _get_num_classes(self, teacher: nn.Module) -> int:
@@ -206,13 +212,6 @@ class SKDDistiller(ConfigurableDistiller):
                 given = found
         expect(given is not None, key, given, "a number: the teacher's logits do not tell it")
         return given  # type: ignore[return-value]
-
-    def _get_tau(self) -> float:
-        losses = {name: self.distill_losses[name] for name in self._simplify}
-        taus = {name: loss.tau for name, loss in losses.items() if hasattr(loss, 'tau')}
-        agree = len(set(taus.values())) <= 1
-        expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
-        return next(iter(taus.values()), 1.0)
 
     def get_record(
         self, recorder: str, from_student: bool, simplify: bool = False, **kwargs: Any
@@ -233,6 +232,8 @@ class SKDDistiller(ConfigurableDistiller):
         key = (recorder, *sorted(kwargs.items()))
         if key not in self._simplified:
             logits = super().get_record(recorder, from_student, **kwargs)
+            if self._detach and isinstance(logits, Tensor):
+                logits = logits.detach()
             self._simplified[key] = (logits, self.simplifier(logits))
         return self._simplified[key][1]
 

@@ -1,4 +1,4 @@
-"""Recorders that a config names but does not have, found when it is built."""
+"""What a config of SKD can get wrong, found when it is built."""
 
 from typing import Any
 
@@ -46,6 +46,41 @@ def check_recorder_sources(side: str, recorders: dict[str, Any], model: nn.Modul
             key = f'distiller.{side}_recorders.{name}.source'
             expected = f'a module of the {side} {type(model).__name__}; its linear layers: {linear}'
             expect(recorder.source in modules, key, recorder.source, expected)
+
+
+def check_simplify(mappings: dict[str, dict[str, dict]], loss: str, argument: str) -> None:
+    """Makes sure that an argument of a loss is fed by the teacher.
+
+    Args:
+        mappings (dict): The distiller's ``loss_forward_mappings``.
+        loss (str): Name of the loss.
+        argument (str): Name of the argument.
+
+    Raises:
+        ValueError: There is no such loss or argument, or the student feeds it.
+    """
+    known = f'a loss of loss_forward_mappings: {list(mappings)}'
+    expect(loss in mappings, 'distiller.simplify', loss, known)
+    known = f'an argument of that loss: {list(mappings[loss])}'
+    expect(argument in mappings[loss], f'distiller.simplify.{loss}', argument, known)
+    from_student = mappings[loss][argument].get('from_student')
+    key = f'distiller.loss_forward_mappings.{loss}.{argument}.from_student'
+    expect(from_student is False, key, from_student, "False: the teacher's logits, recorded")
+
+
+def get_common_tau(losses: dict[str, nn.Module]) -> float:
+    """The temperature of the losses, 1 where none has any.
+
+    Args:
+        losses (dict[str, nn.Module]): The losses by name.
+
+    Raises:
+        ValueError: They differ, so the simplifier has to be told one.
+    """
+    taus: dict[str, Any] = {name: loss.tau for name, loss in losses.items() if hasattr(loss, 'tau')}
+    agree = len(set(taus.values())) <= 1
+    expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
+    return next(iter(taus.values()), 1.0)
 
 
 def count_outputs(model: nn.Module, source: str) -> int | None:
