@@ -72,19 +72,11 @@ class SKDDistiller(ConfigurableDistiller):
         ValueError: An argument is wrong, or a loss cannot train a simplifier.
 
     Examples:
-        >>> distiller = dict(
-        ...     type='SKDDistiller',
-        ...     simplifier=dict(type='AttentionSimplifierConnector'),
-        ...     student_recorders=dict(
-        ...         fc=dict(type='ModuleOutputs', source='head.fc')),
-        ...     teacher_recorders=dict(
-        ...         fc=dict(type='ModuleOutputs', source='head.fc')),
-        ...     distill_losses=dict(
-        ...         loss_kl=dict(type='KLDivergence', tau=4)),
-        ...     loss_forward_mappings=dict(
-        ...         loss_kl=dict(
-        ...             preds_S=dict(from_student=True, recorder='fc'),
-        ...             preds_T=dict(from_student=False, recorder='fc'))))
+        >>> # In a config whose ``_base_`` distils without SKD:
+        >>> model = dict(
+        ...     distiller=dict(
+        ...         type='SKDDistiller',
+        ...         simplifier=dict(type='AttentionSimplifierConnector')))
     """
 
     def __init__(
