@@ -94,3 +94,15 @@ def test_the_missions_config_has_dkds_imagenet_setting():
     assert cfg.train_cfg.max_epochs == 100
     assert cfg.train_dataloader.batch_size == 32
     assert cfg.auto_scale_lr.base_batch_size == 256
+
+
+def test_resolves_as_a_base_of_another_project(tmp_path):
+    """By the ``.mim`` links or files that an installation makes."""
+    config = tmp_path / 'config.py'
+    config.write_text(
+        "_base_ = ['skd_mmrazor::digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py']\n"
+        'model = dict(distiller=dict(simplifier=dict(lam=0.1)))\n'
+    )
+    distiller = Config.fromfile(config).model.distiller
+    assert distiller.type == 'SKDDistiller'
+    assert distiller.simplifier == dict(type='AttentionSimplifierConnector', lam=0.1)

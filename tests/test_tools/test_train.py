@@ -52,7 +52,7 @@ def test_the_main_job(teacher, tmp_path):
     assert records[-1]['accuracy/top1'] > 93
     last = [r for r in records if 'distill.agreement' in r][-30:]
     assert np.mean([r['distill.agreement'] for r in last]) > 0.98
-    assert all(abs(r['distill.lam']) <= 0.3 for r in last)
+    assert all(abs(r['distill.lam']) <= 0.1 for r in last)
 
     plot = ROOT / 'tools' / 'analysis_tools' / 'plot_curves.py'
     output = run_python(plot, tmp_path)

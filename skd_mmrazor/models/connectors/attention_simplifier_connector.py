@@ -56,7 +56,7 @@ class AttentionSimplifierConnector(BaseConnector):
         embed_dims (int): Width of queries and keys, over all heads. Defaults
             to 64.
         num_heads (int): Number of attention heads. Defaults to 1.
-        lam (float): The bound on :math:`|\lambda|`, in [0, 1). Defaults to 0.3.
+        lam (float): The bound on :math:`|\lambda|`, in [0, 1). Defaults to 0.1.
         learn_lam (bool): Whether :math:`\lambda` is learned, from 0 and within
             the bound; otherwise it is ``lam`` throughout. Defaults to True.
         softening (str): ``'log_softmax'``, or ``'scale'`` for
@@ -79,7 +79,7 @@ class AttentionSimplifierConnector(BaseConnector):
         attend_over: str = 'samples',
         embed_dims: int = 64,
         num_heads: int = 1,
-        lam: float = 0.3,
+        lam: float = 0.1,
         learn_lam: bool = True,
         softening: str = 'log_softmax',
         init_cfg: dict | None = None,
