@@ -7,6 +7,8 @@ data_preprocessor = dict(
 
 train_dataloader = dict(
     batch_size=32,
+    # 898 = 28 * 32 + 2, and two images are too few for batch norm.
+    drop_last=True,
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
