@@ -12,6 +12,7 @@ Usage:
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def main() -> None:
         spread = f' ± {values.std(ddof=1):.2f}' if len(values) > 1 else ''
         paired = difference(values, results[base]) if base else ''
         print(f'| {name} | {values.mean():.2f}{spread} | {paired} |')
-    machine = f'{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}'
+    machine = f'{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}'
     print(f'\n{machine}')
     if args.out:
         content = dict(machine=machine, results={k: v.tolist() for k, v in results.items()})
