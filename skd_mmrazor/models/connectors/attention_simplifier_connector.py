@@ -58,7 +58,9 @@ class AttentionSimplifierConnector(BaseConnector):
         num_heads (int): Number of attention heads. Defaults to 1.
         lam (float): The bound on :math:`|\lambda|`, in [0, 1). Defaults to 0.1.
         learn_lam (bool): Whether :math:`\lambda` is learned, from 0 and within
-            the bound; otherwise it is ``lam`` throughout. Defaults to True.
+            the bound; otherwise it is ``lam`` throughout. A negative
+            :math:`\lambda` moves a target away from its neighbours' mean, which
+            sharpens it. Defaults to True.
         softening (str): ``'log_softmax'``, or ``'scale'`` for
             :math:`y = z / \tau`. Defaults to ``'log_softmax'``.
         init_cfg (dict, optional): Initialization config. Defaults to None.
@@ -86,19 +88,23 @@ class AttentionSimplifierConnector(BaseConnector):
     ) -> None:
         super().__init__(init_cfg)
 
-        def check(key: str, condition: bool, expected: str) -> None:
-            expect(condition, f'{type(self).__name__}: {key}', arguments[key], expected)
-
-        arguments = dict(locals())
-        check('num_classes', is_integer(num_classes, 2), 'an integer of at least 2')
-        check('embed_dims', is_integer(embed_dims, 1), 'a positive integer')
-        check('num_heads', is_integer(num_heads, 1), 'a positive integer')
-        check('embed_dims', embed_dims % num_heads == 0, f'a multiple of num_heads={num_heads}')
-        check('tau', is_number(tau) and tau > 0, 'a positive number')
-        check('lam', is_number(lam) and 0 <= lam < 1, 'a number in [0, 1)')
-        check('learn_lam', isinstance(learn_lam, bool), 'True or False')
-        check('attend_over', attend_over in ('samples', 'classes'), "'samples' or 'classes'")
-        check('softening', softening in ('log_softmax', 'scale'), "'log_softmax' or 'scale'")
+        name = type(self).__name__
+        for key, value, minimum in (
+            ('num_classes', num_classes, 2),
+            ('embed_dims', embed_dims, 1),
+            ('num_heads', num_heads, 1),
+        ):
+            valid = is_integer(value, minimum)
+            expect(valid, f'{name}: {key}', value, f'an integer of at least {minimum}')
+        multiple = embed_dims % num_heads == 0
+        expect(multiple, f'{name}: embed_dims', embed_dims, f'a multiple of num_heads={num_heads}')
+        expect(is_number(tau) and tau > 0, f'{name}: tau', tau, 'a positive number')
+        expect(is_number(lam) and 0 <= lam < 1, f'{name}: lam', lam, 'a number in [0, 1)')
+        expect(isinstance(learn_lam, bool), f'{name}: learn_lam', learn_lam, 'True or False')
+        known = attend_over in ('samples', 'classes')
+        expect(known, f'{name}: attend_over', attend_over, "'samples' or 'classes'")
+        known = softening in ('log_softmax', 'scale')
+        expect(known, f'{name}: softening', softening, "'log_softmax' or 'scale'")
         self.num_classes = num_classes
         self.tau = float(tau)
         self.attend_over = attend_over
@@ -124,8 +130,8 @@ class AttentionSimplifierConnector(BaseConnector):
             nn.init.normal_(self.score_embedding)
         embed_dims, in_dims = self.query.weight.shape
         head_dims = embed_dims // self.num_heads
-        # An orthogonal projection keeps this share of a token's squared norm.
-        kept = in_dims * min(1.0, embed_dims / in_dims) / self.num_heads
+        # Of a token's squared norm, in_dims, this much reaches a head.
+        kept = min(embed_dims, in_dims) / self.num_heads
         nn.init.orthogonal_(self.query.weight, gain=(_SELF_SCORE * head_dims**0.5 / kept) ** 0.5)
         with torch.no_grad():
             self.key.weight.copy_(self.query.weight)
