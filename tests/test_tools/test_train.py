@@ -120,16 +120,23 @@ def make_imagenet(root, images=8):
         (root / 'meta' / f'{split}.txt').write_text(''.join(lines))
 
 
+def imagenet_options(root):
+    """Makes a folder and points a config of ImageNet to it, without its teacher."""
+    make_imagenet(root)
+    settings = (
+        f'dataset.data_root={root}',
+        'batch_size=4',
+        'num_workers=0',
+        'persistent_workers=False',
+    )
+    loaders = [f'{split}_dataloader.{s}' for split in ('train', 'val', 'test') for s in settings]
+    return [*loaders, 'model.teacher_ckpt=None']
+
+
 @pytest.mark.parametrize('name', ['skd_dkd', 'skd_kd'])
 def test_imagenet(tmp_path, name):
     """Trains 2 iterations, validates teacher and student, saves, resumes."""
-    make_imagenet(tmp_path / 'imagenet')
-    loaders = [f'{split}_dataloader' for split in ('train', 'val', 'test')]
-    options = [f'{loader}.dataset.data_root={tmp_path / "imagenet"}' for loader in loaders]
-    options += [f'{loader}.batch_size=4' for loader in loaders]
-    options += [f'{loader}.num_workers=0' for loader in loaders]
-    options += [f'{loader}.persistent_workers=False' for loader in loaders]
-    options += ['model.teacher_ckpt=None', 'default_hooks.logger.interval=1']
+    options = [*imagenet_options(tmp_path / 'imagenet'), 'default_hooks.logger.interval=1']
 
     def run(*arguments, epochs):
         config = ROOT / 'configs' / f'{name}_resnet34_resnet18_imagenet.py'
@@ -155,17 +162,6 @@ def test_a_config_of_mmrazors_own_loads_unmodified(tmp_path):
     """Its ``mmcls::`` bases resolve because the tool imports the plugin first."""
     name = 'kd_logits_resnet34_resnet18_8xb32_in1k.py'
     config = osp.join(osp.dirname(mmrazor.__file__), '.mim/configs/distill/mmcls/kd', name)
-    make_imagenet(tmp_path / 'imagenet')
-    options = [
-        f'{split}_dataloader.{option}'
-        for split in ('train', 'val', 'test')
-        for option in (
-            f'dataset.data_root={tmp_path / "imagenet"}',
-            'batch_size=4',
-            'num_workers=0',
-            'persistent_workers=False',
-        )
-    ]
-    options += ['model.teacher_ckpt=None', 'train_cfg.max_epochs=1']
+    options = [*imagenet_options(tmp_path / 'imagenet'), 'train_cfg.max_epochs=1']
     run_python(TRAIN, config, '--work-dir', tmp_path / 'w', '--cfg-options', *options)
     assert 'teacher.accuracy/top1' in scalars(tmp_path / 'w')[-1]
