@@ -18,24 +18,24 @@ def _seed():
     torch.manual_seed(0)
 
 
-def run_python(*arguments, cwd=ROOT, check=True, env=None, timeout=900):
+def run_python(*arguments, check=True):
     """Runs a fresh interpreter; returns its output, stdout and stderr together."""
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
     result = subprocess.run(
         [sys.executable, '-W', 'ignore', *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, 'PYTHONPATH': path, **(env or {})},
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=timeout,
+        timeout=900,
     )
     if check:
         assert result.returncode == 0, result.stdout[-4000:]
     return result.stdout
 
 
-def classifier(width, num_classes=10, **head):
+def classifier(width, num_classes=10):
     """A small mmpretrain classifier of one-channel images."""
     return dict(
         _scope_='mmpretrain',
@@ -57,7 +57,6 @@ def classifier(width, num_classes=10, **head):
             num_classes=num_classes,
             in_channels=2 * width,
             loss=dict(type='CrossEntropyLoss'),
-            **head,
         ),
     )
 

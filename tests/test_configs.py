@@ -18,10 +18,8 @@ CONFIGS = sorted(
 SKD = [path for path in CONFIGS if path.name.startswith('skd_')]
 
 
-def build(cfg, **model):
+def build(cfg):
     model_cfg = copy.deepcopy(cfg.model)
-    for key, value in model.items():
-        model_cfg[key] = value
     model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return MODELS.build(model_cfg)

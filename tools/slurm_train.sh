@@ -11,6 +11,7 @@ GPUS_PER_NODE=${GPUS_PER_NODE:-8}
 CPUS_PER_TASK=${CPUS_PER_TASK:-5}
 
 # SRUN_ARGS is split into words on purpose.
+PYTHONPATH="$(dirname "$0")/..:$PYTHONPATH" \
 srun -p "$PARTITION" \
     --job-name="$JOB_NAME" \
     --gres="gpu:$GPUS_PER_NODE" \

@@ -30,11 +30,9 @@ def check_versions() -> None:
         ImportError: One sentence that names the package, the version found,
             the versions that work and what to install.
     """
-    for package in ('torch', 'torchvision', 'mmengine', 'mmcv'):
-        _check(package, _imported_version(package))
-    # These two check mmcv themselves while being imported, with a less
+    # The last two check mmcv themselves while being imported, with a less
     # helpful sentence, so their turn comes after mmcv's.
-    for package in ('mmpretrain', 'mmrazor'):
+    for package in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmrazor'):
         _check(package, _imported_version(package))
 
 

@@ -8,7 +8,8 @@ from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
-from ...utils import expect, is_number
+from ...utils import expect
+from ..losses.log_space_kl_divergence import check_entropy_grad
 from ..losses.teacher_gradient import (
     TEACHER_LOGITS,
     check_gradient,
@@ -92,8 +93,7 @@ class SKDDistiller(ConfigurableDistiller):
         expect(is_config, 'distiller.simplifier', simplifier, "a dict with a 'type'")
         names_losses = simplify is None or (isinstance(simplify, dict) and bool(simplify))
         expect(names_losses, 'distiller.simplify', simplify, "a dict like dict(loss_kl='preds_T')")
-        in_range = is_number(entropy_grad) and 0 <= entropy_grad <= 1
-        expect(in_range, 'distiller.entropy_grad', entropy_grad, 'a number from 0 to 1')
+        check_entropy_grad('distiller.entropy_grad', entropy_grad)
         check_recorder_names(kwargs)
         super().__init__(**kwargs)
         self.simplifier: Any = None
@@ -106,7 +106,8 @@ class SKDDistiller(ConfigurableDistiller):
 
         self._simplify = self._find_logit_losses() if simplify is None else dict(simplify)
         if not self._simplify:
-            self._add_logit_loss(logits, logit_loss or dict(type='KLDivergence', tau=4.0))
+            cfg = logit_loss or dict(type='KLDivergence', tau=4.0)
+            self._simplify = self._add_logit_loss(logits, cfg)
         # A loss that is told not to detach wants the gradient in the teacher.
         self._detach = True
         for name, argument in self._simplify.items():
@@ -131,7 +132,7 @@ class SKDDistiller(ConfigurableDistiller):
                 found[name] = argument
         return found
 
-    def _add_logit_loss(self, logits: str, cfg: dict) -> None:
+    def _add_logit_loss(self, logits: str, cfg: dict) -> dict[str, str]:
         for recorders in (self.student_recorders, self.teacher_recorders):
             recorders.recorders['skd_logits'] = TASK_UTILS.build(
                 dict(type='mmrazor.ModuleOutputsRecorder', source=logits)
@@ -144,7 +145,7 @@ class SKDDistiller(ConfigurableDistiller):
             'preds_S': {'recorder': 'skd_logits', 'from_student': True},
             'preds_T': {'recorder': 'skd_logits', 'from_student': False},
         }
-        self._simplify = {'loss_skd': 'preds_T'}
+        return {'loss_skd': 'preds_T'}
 
     def prepare_from_student(self, model: BaseModel) -> None:
         """Initializes the student's recorders.
