@@ -20,7 +20,9 @@ def apply() -> None:
     # These import the packages that have just been checked.
     from .checkpoints import allow_mmengine_checkpoints
     from .cpu_processes import allow_cpu_processes
-    from .mmcls import alias_mmcls
+    from .data_free import train_data_free_distillers
+    from .deit import adapt_deit
+    from .mmcls import alias_mmcls, alias_registered_names
     from .package_metadata import replace_pkg_resources
     from .quantization import import_mmrazor_without_quantization
     from .teacher_checkpoint import check_teacher_checkpoints
@@ -31,3 +33,6 @@ def apply() -> None:
     alias_mmcls()
     import_mmrazor_without_quantization()
     check_teacher_checkpoints()
+    alias_registered_names()
+    adapt_deit()
+    train_data_free_distillers()
