@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.compatibility.tiny_data import make_imagenet
+
 from ..conftest import ROOT, run_python
 
 pytestmark = pytest.mark.slow
@@ -102,22 +104,6 @@ def test_two_processes(teacher, tmp_path):
         timeout=600,
     )
     assert scalars(tmp_path)[-1]['step'] == 1
-
-
-def make_imagenet(root, images=8):
-    """A folder in ImageNet's layout, of noise."""
-    generator = np.random.default_rng(0)
-    (root / 'meta').mkdir(parents=True)
-    for split in ('train', 'val'):
-        lines = []
-        for i in range(images):
-            name = f'n{i % 4:08d}/{i}.JPEG'
-            path = root / split / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = generator.integers(256, size=(280, 300, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(path, format='JPEG')
-            lines.append(f'{name} {250 * (i % 4)}\n')
-        (root / 'meta' / f'{split}.txt').write_text(''.join(lines))
 
 
 def imagenet_options(root):
