@@ -20,6 +20,7 @@ def apply() -> None:
     # These import the packages that have just been checked.
     from .checkpoints import allow_mmengine_checkpoints
     from .cpu_processes import allow_cpu_processes
+    from .distill_val_loop import balance_distill_val_loop
     from .mmcls import alias_mmcls
     from .package_metadata import replace_pkg_resources
     from .quantization import import_mmrazor_without_quantization
@@ -30,4 +31,5 @@ def apply() -> None:
     allow_cpu_processes()
     alias_mmcls()
     import_mmrazor_without_quantization()
+    balance_distill_val_loop()
     check_teacher_checkpoints()
