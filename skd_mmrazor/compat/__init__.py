@@ -22,6 +22,7 @@ def apply() -> None:
     from .cpu_processes import allow_cpu_processes
     from .data_free import train_data_free_distillers
     from .deit import adapt_deit
+    from .distill_val_loop import balance_distill_val_loop
     from .mmcls import alias_mmcls, alias_registered_names
     from .package_metadata import replace_pkg_resources
     from .quantization import import_mmrazor_without_quantization
@@ -32,6 +33,7 @@ def apply() -> None:
     allow_cpu_processes()
     alias_mmcls()
     import_mmrazor_without_quantization()
+    balance_distill_val_loop()
     check_teacher_checkpoints()
     alias_registered_names()
     adapt_deit()

@@ -3,6 +3,7 @@
 import json
 import os
 import os.path as osp
+import socket
 import subprocess
 import sys
 
@@ -88,22 +89,47 @@ def test_resume_continues_where_it_stopped(teacher, tmp_path):
         assert torch.equal(value, states[1][key]), key
 
 
-def test_two_processes(teacher, tmp_path):
-    python = os.path.dirname(sys.executable)
-    subprocess.run(
-        [
-            *('bash', str(ROOT / 'tools' / 'dist_train.sh'), str(SKD), '2'),
-            *('--work-dir', str(tmp_path), '--cfg-options', 'env_cfg.dist_cfg.backend=gloo'),
-            'model_wrapper_cfg.type=MMDistributedDataParallel',
-            'model_wrapper_cfg.device_ids=None',
-            *(f'model.teacher_ckpt={teacher / "epoch_60.pth"}', 'train_cfg.max_epochs=1'),
-        ],
-        check=True,
+def in_two_processes(script, *arguments):
+    """Runs a launcher on CPUs; returns its output."""
+    with socket.socket() as free:
+        free.bind(('', 0))
+        port = str(free.getsockname()[1])
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']])
+    result = subprocess.run(
+        ['bash', str(ROOT / 'tools' / script), *map(str, arguments)],
         cwd=ROOT,
-        env={**os.environ, 'PATH': os.pathsep.join([python, os.environ['PATH']])},
+        env={**os.environ, 'PATH': path, 'PORT': port, 'CUDA_VISIBLE_DEVICES': ''},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         timeout=600,
     )
-    assert scalars(tmp_path)[-1]['step'] == 1
+    assert result.returncode == 0, result.stdout[-4000:]
+    return result.stdout
+
+
+def test_two_processes(teacher, tmp_path):
+    """Both hold the weights that are saved, and validate as one does."""
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = ['{SKD}']\n"
+        "custom_imports = dict(imports=['skd_mmrazor', 'tests.test_tools.save_ranks'])\n"
+        "custom_hooks = [dict(type='SyncBuffersHook'), dict(type='SaveRanks')]\n"
+    )
+    teacher_ckpt = f'model.teacher_ckpt={teacher / "epoch_60.pth"}'
+    work_dir = ('--work-dir', tmp_path, '--cfg-options', teacher_ckpt, 'train_cfg.max_epochs=1')
+    in_two_processes('dist_train.sh', config, 2, *work_dir)
+    saved = torch.load(tmp_path / 'epoch_1.pth')['state_dict']
+    ranks = [torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1)]
+    assert saved['distiller.simplifier.lam_logit'] != 0
+    for key, value in saved.items():
+        assert torch.equal(ranks[0][key], value), key
+        assert torch.equal(ranks[1][key], value), key
+
+    last = scalars(tmp_path)[-1]
+    assert last['step'] == 1
+    output = in_two_processes('dist_test.sh', config, tmp_path / 'epoch_1.pth', 2, *work_dir)
+    assert f'accuracy/top1: {last["accuracy/top1"]:.4f}' in output
 
 
 def imagenet_options(root):

@@ -120,7 +120,8 @@ class AttentionSimplifierConnector(BaseConnector):
         in_dims = num_classes if attend_over == 'samples' else embed_dims
         self.query = nn.Linear(in_dims, embed_dims, bias=False)
         self.key = nn.Linear(in_dims, embed_dims, bias=False)
-        self.lam_logit = nn.Parameter(torch.zeros(())) if learn_lam else None
+        # Of one element and not a scalar, which FSDP cannot shard.
+        self.lam_logit = nn.Parameter(torch.zeros(1)) if learn_lam else None
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -141,7 +142,7 @@ class AttentionSimplifierConnector(BaseConnector):
         r""":math:`\lambda`, a scalar in [-lam, lam]."""
         if self.lam_logit is None:
             return self.query.weight.new_tensor(self.lam)
-        return self.lam * self.lam_logit.tanh()
+        return self.lam * self.lam_logit[0].tanh()
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
