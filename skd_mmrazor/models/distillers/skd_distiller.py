@@ -144,6 +144,8 @@ class SKDDistiller(ConfigurableDistiller):
         for name, loss in self.distill_losses.items():
             mapping = self.loss_forward_mappings.get(name, {})
             argument = TEACHER_LOGITS.get(type(loss))
+            if argument is not None and self._records_features(mapping.get(argument, {})):
+                continue
             feature = TEACHER_FEATURES.get(type(loss))
             if feature is not None and self._records_logits(mapping.get(feature, {}), logits):
                 argument = feature
@@ -153,12 +155,18 @@ class SKDDistiller(ConfigurableDistiller):
                 found[name] = argument
         return found
 
+    def _records_features(self, record: dict) -> bool:
+        # As channel-wise distillation of a detector's pyramid.
+        return not {'backbone', 'neck'}.isdisjoint(self._get_source(record).split('.'))
+
     def _records_logits(self, record: dict, logits: str) -> bool:
-        if not record or record.get('from_student') or 'connector' in record:
-            return False
-        source = self.teacher_recorders.get_recorder(record['recorder']).source
         # Of several teachers, a module is named ``teacher.head.fc``.
-        return source == logits or source.endswith(f'.{logits}')
+        return f'.{self._get_source(record)}'.endswith(f'.{logits}') and 'connector' not in record
+
+    def _get_source(self, record: dict) -> str:
+        if not record or record['from_student']:
+            return ''
+        return self.teacher_recorders.get_recorder(record['recorder']).source
 
     def _add_logit_loss(self, logits: str, cfg: dict) -> dict[str, str]:
         for recorders in (self.student_recorders, self.teacher_recorders):
