@@ -296,6 +296,7 @@ def test_logits_that_are_several_tensors():
     model = build(
         {'loss_kl': LOGIT_LOSSES['KLDivergence']},
         simplifier=simplifier(num_classes=10),
+        simplify=dict(loss_kl='preds_T'),
         teacher_recorders=dict(fc=feature),
     )
     with pytest.raises(ValueError, match=r'are a tuple, expected a Tensor\. Give .* data_idx'):
