@@ -137,7 +137,7 @@ def test_a_config_can_name_another_runner(tmp_path):
         *('strategy.type=SingleDeviceStrategy', 'val_cfg.type=ValLoop'),
         *('model.teacher_ckpt=None', 'train_cfg.max_epochs=1'),
     )
-    assert 'launcher: none' in output, 'which only FlexibleRunner logs'
+    assert '    launcher: none' in output, 'which only FlexibleRunner logs'
     assert 'accuracy/top1' in scalars(tmp_path)[-1]
 
 
