@@ -20,8 +20,10 @@ def apply() -> None:
     # These import the packages that have just been checked.
     from .checkpoints import allow_mmengine_checkpoints
     from .cpu_processes import allow_cpu_processes
+    from .data_free import train_data_free_distillers
+    from .deit import adapt_deit
     from .distill_val_loop import balance_distill_val_loop
-    from .mmcls import alias_mmcls
+    from .mmcls import alias_mmcls, alias_registered_names
     from .package_metadata import replace_pkg_resources
     from .quantization import import_mmrazor_without_quantization
     from .teacher_checkpoint import check_teacher_checkpoints
@@ -33,3 +35,6 @@ def apply() -> None:
     import_mmrazor_without_quantization()
     balance_distill_val_loop()
     check_teacher_checkpoints()
+    alias_registered_names()
+    adapt_deit()
+    train_data_free_distillers()

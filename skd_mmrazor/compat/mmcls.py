@@ -32,6 +32,23 @@ def alias_mmcls() -> None:
     _alias_registries()
 
 
+def alias_registered_names() -> None:
+    """Registers two of mmpretrain's classes where mmrazor's configs look for them.
+
+    mmcls asked for its own ``ClsDataPreprocessor``; mmpretrain leaves the scope
+    out, so that an ``mmcls.ImageClassifier`` inside ``_scope_='mmrazor'`` cannot
+    be built. ``PackClsInputs`` is the old name of ``PackInputs``.
+    """
+    # Not at the top: mmrazor.registry finds its parents once mmcls has an alias.
+    from mmpretrain.datasets import PackInputs
+    from mmpretrain.models import ClsDataPreprocessor
+    from mmpretrain.registry import TRANSFORMS
+    from mmrazor.registry import MODELS
+
+    MODELS.register_module(module=ClsDataPreprocessor, force=True)
+    TRANSFORMS.register_module('PackClsInputs', module=PackInputs, force=True)
+
+
 def _alias_registries() -> None:
     for registry in vars(importlib.import_module('mmpretrain.registry')).values():
         if isinstance(registry, Registry) and registry.scope == 'mmpretrain':

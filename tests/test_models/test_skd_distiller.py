@@ -415,3 +415,56 @@ def test_a_model_cast_to_half_precision():
     model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']}).bfloat16()
     with pytest.raises(TypeError, match='expected float32'):
         model(*batch(dtype=torch.bfloat16), mode='loss')
+
+
+def test_ofd_and_byot_keep_their_distillers():
+    from mmrazor.models.distillers import BYOTDistiller, OFDDistiller
+
+    from skd_mmrazor.models import SKDDistiller
+
+    recorder = dict(type='ModuleOutputs', source='head.fc')
+    features = dict(
+        s_feature=dict(recorder='fc', from_student=True),
+        t_feature=dict(recorder='fc', from_student=False),
+    )
+    arguments = dict(
+        _scope_='mmrazor',
+        type='SKDDistiller',
+        simplifier=simplifier(),
+        student_recorders=dict(fc=recorder),
+        teacher_recorders=dict(fc=recorder),
+        loss_forward_mappings=dict(loss_x=features),
+    )
+    ofd = MODELS.build(dict(arguments, distill_losses=dict(loss_x=dict(type='OFDLoss'))))
+    l1 = dict(loss_x=dict(type='L1Loss'))
+    by_name = MODELS.build(dict(arguments, base='BYOTDistiller', distill_losses=l1))
+    plain = MODELS.build(dict(arguments, distill_losses=l1))
+    assert isinstance(ofd, SKDDistiller)
+    assert isinstance(ofd, OFDDistiller)
+    assert isinstance(by_name, SKDDistiller)
+    assert isinstance(by_name, BYOTDistiller)
+    assert type(plain) is SKDDistiller
+    # EMA copies models.
+    assert type(copy.deepcopy(ofd)) is type(ofd)
+
+
+@pytest.mark.parametrize('base', ['NoDistiller', 'L1Loss', 3])
+def test_an_unknown_base_is_refused(base):
+    with pytest.raises(ValueError, match=r'distiller.base=.* registered name'):
+        build({'loss_x': LOGIT_LOSSES['KLDivergence']}, base=base)
+
+
+def test_a_maximised_loss_is_refused():
+    with pytest.raises(ValueError, match=r'loss_x.loss_weight=-1.* trains a generator'):
+        build({'loss_x': dict(LOGIT_LOSSES['KLDivergence'], loss_weight=-1)})
+
+
+def test_a_distiller_that_reads_no_student_is_refused():
+    def mapping(argument):
+        return dict(recorder='fc', from_student=False)
+
+    cfg = distiller({'loss_x': LOGIT_LOSSES['KLDivergence']})
+    for argument in cfg['loss_forward_mappings']['loss_x']:
+        cfg['loss_forward_mappings']['loss_x'][argument] = mapping(argument)
+    with pytest.raises(ValueError, match=r"a loss with 'from_student=True'"):
+        MODELS.build(algorithm(cfg))

@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.compatibility.tiny_data import make_imagenet
+
 from ..conftest import ROOT, run_python
 
 pytestmark = pytest.mark.slow
@@ -139,22 +141,6 @@ def test_a_config_can_name_another_runner(tmp_path):
     )
     assert '    launcher: none' in output, 'which only FlexibleRunner logs'
     assert 'accuracy/top1' in scalars(tmp_path)[-1]
-
-
-def make_imagenet(root, images=8):
-    """A folder in ImageNet's layout, of noise."""
-    generator = np.random.default_rng(0)
-    (root / 'meta').mkdir(parents=True)
-    for split in ('train', 'val'):
-        lines = []
-        for i in range(images):
-            name = f'n{i % 4:08d}/{i}.JPEG'
-            path = root / split / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = generator.integers(256, size=(280, 300, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(path, format='JPEG')
-            lines.append(f'{name} {250 * (i % 4)}\n')
-        (root / 'meta' / f'{split}.txt').write_text(''.join(lines))
 
 
 def imagenet_options(root):

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from ...utils import expect
+from ...utils import expect, is_number
 
 
 def check_recorder_names(kwargs: dict[str, Any]) -> None:
@@ -66,6 +66,45 @@ def check_simplify(mappings: dict[str, dict[str, dict]], loss: str, argument: st
     from_student = mappings[loss][argument].get('from_student')
     key = f'distiller.loss_forward_mappings.{loss}.{argument}.from_student'
     expect(from_student is False, key, from_student, "False: the teacher's logits, recorded")
+
+
+def check_student_learns(mappings: dict[str, dict[str, dict]]) -> None:
+    """Refuses a distiller without a student, such as one that trains a generator.
+
+    Args:
+        mappings (dict): The distiller's ``loss_forward_mappings``.
+
+    Raises:
+        ValueError: There are losses, and none reads the student.
+    """
+    reads_student = any(record['from_student'] for m in mappings.values() for record in m.values())
+    expect(
+        reads_student or not mappings,
+        'distiller.loss_forward_mappings',
+        {loss: list(mapping) for loss, mapping in mappings.items()},
+        "a loss with 'from_student=True': SKD simplifies the teacher for a student, and has no "
+        'meaning where a generator or the teacher side is trained; leave type as it was there',
+    )
+
+
+def check_minimised(name: str, loss: Any) -> None:
+    """Refuses a loss that is maximised, as one that trains a generator is.
+
+    Args:
+        name (str): Name of the loss.
+        loss (nn.Module): The loss.
+
+    Raises:
+        ValueError: Its weight is negative.
+    """
+    weight = getattr(loss, 'loss_weight', 1)
+    expect(
+        not is_number(weight) or weight >= 0,
+        f'distiller.distill_losses.{name}.loss_weight',
+        weight,
+        'at least 0: a loss that is maximised trains a generator against the student, and SKD '
+        'has no meaning there; leave type as it was',
+    )
 
 
 def get_common_tau(losses: dict[str, nn.Module]) -> float:

@@ -11,15 +11,19 @@ from torch import Tensor, nn
 from ...utils import expect
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from ..losses.teacher_gradient import (
+    TEACHER_FEATURES,
     TEACHER_LOGITS,
     check_gradient,
     pass_gradient_to_teacher,
     raise_without_gradient,
 )
+from .composition import compose, find_base
 from .config_checks import (
+    check_minimised,
     check_recorder_names,
     check_recorder_sources,
     check_simplify,
+    check_student_learns,
     count_outputs,
     get_common_tau,
 )
@@ -44,6 +48,8 @@ class SKDDistiller(ConfigurableDistiller):
       :class:`LogSpaceDKDLoss`). One that cannot is refused.
     - Where the config distils features only, ``logit_loss`` is added beside
       them, with recorders on the logits of both models.
+    - A method with a distiller of its own keeps it: the object that is built is
+      an ``OFDDistiller`` or ``BYOTDistiller`` too, see ``base``.
     - Entropies (in nats) of the softened teacher and of its simplified version,
       how often their top classes agree, and λ go to the log.
 
@@ -65,6 +71,10 @@ class SKDDistiller(ConfigurableDistiller):
             models; used where no loss takes logits. Defaults to ``'head.fc'``.
         logit_loss (dict, optional): The loss that is added where no loss takes
             logits. Defaults to ``KLDivergence`` with ``tau=4``.
+        base (str, optional): The distiller that SKD is added to, a registered
+            subclass of ``ConfigurableDistiller``. Defaults to None:
+            ``OFDDistiller`` where there is an ``OFDLoss``, ``BYOTDistiller``
+            where there is a ``BYOTConnector``, else ``ConfigurableDistiller``.
         **kwargs: As for ``ConfigurableDistiller``: ``student_recorders``,
             ``teacher_recorders``, ``distill_deliveries``, ``connectors``,
             ``distill_losses`` and ``loss_forward_mappings``.
@@ -80,6 +90,11 @@ class SKDDistiller(ConfigurableDistiller):
         ...         simplifier=dict(type='AttentionSimplifierConnector')))
     """
 
+    def __new__(cls, *args: Any, base: str | None = None, **kwargs: Any) -> 'SKDDistiller':
+        """Adds SKD to the distiller that the config would have without it."""
+        parts = {**(kwargs.get('distill_losses') or {}), **(kwargs.get('connectors') or {})}
+        return super().__new__(compose(cls, find_base(base, parts)))  # type: ignore[arg-type]
+
     def __init__(
         self,
         simplifier: dict,
@@ -87,6 +102,7 @@ class SKDDistiller(ConfigurableDistiller):
         entropy_grad: float = 0.0,
         logits: str = 'head.fc',
         logit_loss: dict | None = None,
+        base: str | None = None,
         **kwargs: Any,
     ) -> None:
         is_config = isinstance(simplifier, dict) and 'type' in simplifier
@@ -104,7 +120,8 @@ class SKDDistiller(ConfigurableDistiller):
             for loss, mapping in self.loss_forward_mappings.items()
         }
 
-        self._simplify = self._find_logit_losses() if simplify is None else dict(simplify)
+        check_student_learns(self.loss_forward_mappings)
+        self._simplify = self._find_logit_losses(logits) if simplify is None else dict(simplify)
         if not self._simplify:
             cfg = logit_loss or dict(type='KLDivergence', tau=4.0)
             self._simplify = self._add_logit_loss(logits, cfg)
@@ -112,6 +129,7 @@ class SKDDistiller(ConfigurableDistiller):
         self._detach = True
         for name, argument in self._simplify.items():
             check_simplify(self.loss_forward_mappings, name, argument)
+            check_minimised(name, self.distill_losses[name])
             self._detach &= getattr(self.distill_losses[name], 'teacher_detach', True)
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
@@ -121,16 +139,34 @@ class SKDDistiller(ConfigurableDistiller):
         self._simplified: dict[tuple, tuple[Tensor, Tensor]] = {}
         self._untried: list[str] = []
 
-    def _find_logit_losses(self) -> dict[str, str]:
+    def _find_logit_losses(self, logits: str) -> dict[str, str]:
         found = {}
         for name, loss in self.distill_losses.items():
+            mapping = self.loss_forward_mappings.get(name, {})
             argument = TEACHER_LOGITS.get(type(loss))
+            if argument is not None and self._records_features(mapping.get(argument, {})):
+                continue
+            feature = TEACHER_FEATURES.get(type(loss))
+            if feature is not None and self._records_logits(mapping.get(feature, {}), logits):
+                argument = feature
             if argument is not None:
-                mapping = self.loss_forward_mappings.get(name, {})
                 key = f'distiller.loss_forward_mappings.{name}'
                 expect(argument in mapping, key, mapping, f'an entry for {argument!r}')
                 found[name] = argument
         return found
+
+    def _records_features(self, record: dict) -> bool:
+        # As channel-wise distillation of a detector's pyramid.
+        return not {'backbone', 'neck'}.isdisjoint(self._get_source(record).split('.'))
+
+    def _records_logits(self, record: dict, logits: str) -> bool:
+        # Of several teachers, a module is named ``teacher.head.fc``.
+        return f'.{self._get_source(record)}'.endswith(f'.{logits}') and 'connector' not in record
+
+    def _get_source(self, record: dict) -> str:
+        if not record or record['from_student']:
+            return ''
+        return self.teacher_recorders.get_recorder(record['recorder']).source
 
     def _add_logit_loss(self, logits: str, cfg: dict) -> dict[str, str]:
         for recorders in (self.student_recorders, self.teacher_recorders):

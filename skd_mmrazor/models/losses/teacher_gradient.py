@@ -25,6 +25,12 @@ TEACHER_LOGITS: dict[type[nn.Module], str] = {
     mmrazor_losses.WSLD: 'teacher',
 }
 
+# The same of losses of features, which take logits where they are given some.
+TEACHER_FEATURES: dict[type[nn.Module], str] = {
+    mmrazor_losses.L1Loss: 't_feature',
+    mmrazor_losses.L2Loss: 't_feature',
+}
+
 
 def pass_gradient_to_teacher(name: str, loss: Any, entropy_grad: float) -> nn.Module:
     """Gives a loss of equal value whose gradient reaches the teacher.

@@ -1,0 +1,148 @@
+"""Trains mmrazor's own classification configs for two steps, on noise.
+
+``python -m benchmarks.compatibility.walk`` runs each as it is and with the three
+lines of SKD, and writes what happened to ``docs/compatibility.md``.
+"""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mmrazor
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import skd_mmrazor  # noqa: F401
+
+from .tiny_data import make_cifar, make_imagenet
+
+FOLDER = Path(mmrazor.__file__).parent / '.mim' / 'configs' / 'distill' / 'mmcls'
+CONFIGS = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob('*/*.py'))
+TABLE = Path(__file__).parents[2] / 'docs' / 'compatibility.md'
+
+HEADER = """# mmrazor's classification configs, and SKD
+
+Written by `python -m benchmarks.compatibility.walk`, which trains each config
+that mmrazor 1.0.0 installs under `configs/distill/mmcls`: two steps and one
+validation, full-size models, noise in the format of ImageNet or CIFAR, batches of
+4. The config is loaded as it is; the data root, the length, the schedule and
+the teacher's weights (random) are set afterwards. "With SKD" adds `custom_imports`,
+`type='SKDDistiller'` and `simplifier=` to it, nothing else.
+
+| config | algorithm | as it is | with SKD | what is simplified |
+|---|---|---|---|---|
+"""
+
+
+def make_data(root: Path) -> Path:
+    """Writes the data sets that the configs need.
+
+    Args:
+        root (Path): Folder to write to.
+
+    Returns:
+        Path: The same folder.
+    """
+    make_imagenet(root / 'imagenet')
+    make_cifar(root / 'cifar')
+    return root
+
+
+def load(name: str, data: Path, skd: bool) -> Config:
+    """Reads a config and fits it to a machine without weights, data and time.
+
+    Args:
+        name (str): Path below mmrazor's ``distill/mmcls``.
+        data (Path): What :func:`make_data` wrote.
+        skd (bool): Whether to add SKD.
+
+    Returns:
+        Config: For two steps and one validation.
+    """
+    cfg = Config.fromfile(FOLDER / name)
+    if skd:
+        simplifier = dict(type='AttentionSimplifierConnector')
+        cfg.model.distiller.update(type='SKDDistiller', simplifier=simplifier)
+    _drop_weights(cfg.model)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(batch_size=4, num_workers=0, persistent_workers=False)
+        dataset = loader.dataset
+        while 'dataset' in dataset:
+            dataset = dataset.dataset
+        root = data / ('imagenet' if dataset.type == 'ImageNet' else 'cifar')
+        dataset['data_root' if 'data_root' in dataset else 'data_prefix'] = str(root)
+    by_epoch = cfg.train_cfg.get('by_epoch', True)
+    length = dict(max_epochs=1) if by_epoch else dict(max_iters=2, val_interval=2)
+    cfg.train_cfg.update(length)
+    cfg.param_scheduler = None
+    cfg.randomness = dict(seed=0)
+    cfg.log_level = 'ERROR'
+    cfg.work_dir = tempfile.mkdtemp(dir=data)
+    # The logs and scopes of mmengine are kept by this name.
+    cfg.experiment_name = Path(cfg.work_dir).name
+    return cfg
+
+
+def _drop_weights(model: Any) -> None:
+    model.pop('teacher_ckpt', None)
+    model.pop('init_cfg', None)
+    for teacher in model.get('teachers', {}).values():
+        teacher.pop('ckpt_path')
+        teacher.build_cfg.pretrained = False
+    teacher = model.get('teacher', {})
+    if 'cfg_path' in teacher:
+        teacher.pretrained = False
+    elif teacher:
+        teacher.backbone.pretrained = False
+        teacher.head.pop('init_cfg')
+
+
+def train(cfg: Config, before: Callable[[Runner], Any] = lambda runner: None) -> Runner:
+    """Runs a config.
+
+    Args:
+        cfg (Config): What :func:`load` returned.
+        before (Callable): Called with the runner before it trains.
+
+    Returns:
+        Runner: After training.
+    """
+    runner = Runner.from_cfg(cfg)
+    before(runner)
+    runner.train()
+    return runner
+
+
+def _describe(name: str, data: Path, skd: bool) -> tuple[str, str]:
+    try:
+        runner = train(load(name, data, skd))
+    except ValueError as error:
+        # One sentence is all that a table has room for.
+        return 'refused: ' + str(error).split('in module', 1)[-1].replace('|', '\\|'), ''
+    mappings = runner.model.distiller.loss_forward_mappings
+    simplified = [
+        f'`{loss}.{argument}`'
+        for loss, mapping in mappings.items()
+        for argument, record in mapping.items()
+        if record.get('simplify')
+    ]
+    return 'trains', ', '.join(simplified)
+
+
+def main() -> None:
+    """Runs all configs and writes the table."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = make_data(Path(folder))
+        for name in CONFIGS:
+            algorithm = Config.fromfile(FOLDER / name).model.type
+            plain, _ = _describe(name, data, skd=False)
+            skd, simplified = _describe(name, data, skd=True)
+            rows.append(f'| `{name}` | `{algorithm}` | {plain} | {skd} | {simplified} |\n')
+            print(rows[-1], end='', flush=True)
+    TABLE.write_text(HEADER + ''.join(rows))
+
+
+if __name__ == '__main__':
+    main()

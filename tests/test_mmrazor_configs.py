@@ -1,0 +1,76 @@
+"""Every classification config that mmrazor installs, as it is and with SKD."""
+
+import pytest
+import torch
+
+from benchmarks.compatibility.walk import CONFIGS, load, make_data, train
+
+pytestmark = pytest.mark.slow
+
+REFUSED = {
+    'deit/deit-base_regnety160_pt-16xb64_in1k.py': r'CrossEntropyLoss .* an argmax',
+    'factor_transfer/factor-transfer_backbone_resnet50_resnet18_8xb16_cifar10_pretrain.py': (
+        "expected a loss with 'from_student=True'"
+    ),
+}
+DATA_FREE = [name for name in CONFIGS if name.split('/')[0] in ('dafl', 'dfad', 'zskt')]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp('data'))
+
+
+def history(runner):
+    """The losses of each step."""
+    scalars = runner.message_hub.log_scalars.items()
+    return {
+        k: torch.tensor(v.data[0]) for k, v in scalars if k.startswith('train/') and 'loss' in k
+    }
+
+
+def test_mmrazor_has_19_configs():
+    assert len(CONFIGS) == 19
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_trains_as_it_is_and_with_skd(name, data):
+    plain = history(train(load(name, data, skd=False)))
+    assert plain
+    assert all(values.isfinite().all() for values in plain.values())
+    if name in REFUSED:
+        with pytest.raises(ValueError, match=REFUSED[name]):
+            train(load(name, data, skd=True))
+        return
+
+    gradients = {}
+
+    def collect(runner):
+        for key, parameter in runner.model.distiller.simplifier.named_parameters():
+            gradients[key] = []
+            parameter.register_hook(gradients[key].append)
+
+    runner = train(load(name, data, skd=True), before=collect)
+    for key, values in gradients.items():
+        assert any(value.abs().max() > 0 for value in values), key
+        assert all(value.isfinite().all() for value in values), key
+    assert runner.model.distiller.simplifier.lam_logit != 0
+
+    # λ starts at 0: the first step has the losses of the config without SKD and,
+    # where no loss is added, its gradients, which the second step shows.
+    skd = history(runner)
+    added = 'train/distill.loss_skd' in skd
+    for key in plain.keys() - ({'train/loss', 'train/distill.loss'} if added else set()):
+        torch.testing.assert_close(skd[key][0], plain[key][0], rtol=1e-4, atol=1e-5)
+    if not added and 'train/student.loss' in plain:
+        key = 'train/student.loss'
+        torch.testing.assert_close(skd[key], plain[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', DATA_FREE)
+def test_a_generators_distiller_is_refused(name, data):
+    cfg = load(name, data, skd=False)
+    simplifier = dict(type='AttentionSimplifierConnector')
+    cfg.model.generator_distiller.update(type='SKDDistiller', simplifier=simplifier)
+    with pytest.raises(ValueError, match=r'trains? a generator|a generator .* is trained'):
+        train(cfg)
