@@ -10,6 +10,7 @@ import os.path as osp
 
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.logging import print_log
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import skd_mmrazor  # noqa: F401  (before any config is parsed)
@@ -102,7 +103,8 @@ def main() -> None:
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     cfg.resume = args.resume
-    Runner.from_cfg(cfg).train()
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
 
 
 if __name__ == '__main__':

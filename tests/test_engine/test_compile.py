@@ -2,10 +2,16 @@
 
 import pytest
 import torch
+from packaging.version import Version
 
 from .runs import logged, train, weights
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        Version(torch.__version__) < Version('2.1'), reason='it cannot compile on Python 3.11'
+    ),
+]
 
 
 @pytest.mark.parametrize('attend_over', ['samples', 'classes'])

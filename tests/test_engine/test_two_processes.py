@@ -5,7 +5,7 @@ import torch
 
 from ..conftest import run_python
 from .runs import difference, weights
-from .two_processes import batches, build, distillers, optimizer, total
+from .two_processes import FSDP_ON_CPU, batches, build, distillers, optimizer, total
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +65,7 @@ def test_distillation_that_stops_needs_find_unused_parameters(ranks):
     assert len(ours['losses']) == 8
 
 
+@pytest.mark.skipif(not FSDP_ON_CPU, reason='FSDP of this torch needs a GPU')
 def test_fsdp_trains_as_ddp_does_and_saves_the_whole_model(folder, ranks):
     for key, values in ranks[0]['ddp'].items():
         assert ranks[0]['fsdp'][key] == pytest.approx(values, rel=1e-4), key

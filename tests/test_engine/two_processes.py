@@ -12,6 +12,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import FlexibleRunner
 from mmrazor.registry import MODELS
+from packaging.version import Version
 
 import skd_mmrazor  # noqa: F401
 
@@ -20,6 +21,7 @@ from .runs import logged, student, teacher, train, weights
 
 STRONG = dict(type='AttentionSimplifierConnector', learn_lam=False, lam=0.5)
 STEPS = 3
+FSDP_ON_CPU = Version(torch.__version__) >= Version('2.1')
 
 
 def distillers():
@@ -127,10 +129,11 @@ def main():
     results['accumulated'] = train_in_two('classes', accumulative_counts=2)
     results['stopped'] = stop_distillation(folder / 'stopped')
     results['ddp'] = train_by_strategy(folder / 'ddp', type='DDPStrategy')
-    wrapper = dict(type='MMFullyShardedDataParallel', device_id='cpu')
-    results['fsdp'] = train_by_strategy(
-        folder / 'fsdp', type='FSDPStrategy', model_wrapper=wrapper, state_dict_cfg='full'
-    )
+    if FSDP_ON_CPU:
+        wrapper = dict(type='MMFullyShardedDataParallel', device_id='cpu')
+        results['fsdp'] = train_by_strategy(
+            folder / 'fsdp', type='FSDPStrategy', model_wrapper=wrapper, state_dict_cfg='full'
+        )
     torch.save(results, folder / f'{get_rank()}.pth')
 
 

@@ -132,6 +132,17 @@ def test_two_processes(teacher, tmp_path):
     assert f'accuracy/top1: {last["accuracy/top1"]:.4f}' in output
 
 
+def test_a_config_can_name_another_runner(tmp_path):
+    """By ``runner_type``, as in the other OpenMMLab tools."""
+    output = run_python(
+        *(TRAIN, SKD, '--work-dir', tmp_path, '--cfg-options', 'runner_type=FlexibleRunner'),
+        *('strategy.type=SingleDeviceStrategy', 'val_cfg.type=ValLoop'),
+        *('model.teacher_ckpt=None', 'train_cfg.max_epochs=1'),
+    )
+    assert '    launcher: none' in output, 'which only FlexibleRunner logs'
+    assert 'accuracy/top1' in scalars(tmp_path)[-1]
+
+
 def imagenet_options(root):
     """Makes a folder and points a config of ImageNet to it, without its teacher."""
     make_imagenet(root)
