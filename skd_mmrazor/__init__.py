@@ -2,8 +2,8 @@
 
 Importing the package makes mmrazor work on the installed torch
 (:mod:`skd_mmrazor.compat`) and registers ``SKDDistiller``,
-``AttentionSimplifierConnector`` and their losses, so that a config needs
-``custom_imports = dict(imports=['skd_mmrazor'])`` and nothing else.
+``AttentionSimplifierConnector``, their losses and the hooks, so that a config
+needs ``custom_imports = dict(imports=['skd_mmrazor'])`` and nothing else.
 """
 
 from . import compat
@@ -14,9 +14,10 @@ compat.apply()
 # Only importable once compat has been applied.
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 
-from . import datasets, models  # noqa: E402
+from . import datasets, engine, models  # noqa: E402
 
 # Lets ``skd_mmrazor::digits/….py`` be a base of any config.
 MODULE2PACKAGE.setdefault('skd_mmrazor', 'skd_mmrazor')
+engine.migrate_checkpoints()
 
-__all__ = ['__version__', 'compat', 'datasets', 'models']
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models']

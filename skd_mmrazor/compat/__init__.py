@@ -18,6 +18,7 @@ def apply() -> None:
     check_versions()
 
     # These import the packages that have just been checked.
+    from .checkpoint_writes import save_checkpoints_whole
     from .checkpoints import allow_mmengine_checkpoints
     from .cpu_processes import allow_cpu_processes
     from .data_free import train_data_free_distillers
@@ -30,6 +31,7 @@ def apply() -> None:
 
     replace_pkg_resources()
     allow_mmengine_checkpoints()
+    save_checkpoints_whole()
     allow_cpu_processes()
     alias_mmcls()
     import_mmrazor_without_quantization()

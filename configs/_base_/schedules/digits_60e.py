@@ -1,4 +1,4 @@
-_base_ = ['mmpretrain::_base_/default_runtime.py']
+_base_ = ['../default_runtime.py']
 
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)

@@ -1,0 +1,10 @@
+"""What knows the runner, laid out as in ``mmrazor.engine``."""
+
+from .hooks import (
+    EpochSeedHook,
+    NonFiniteLossHook,
+    SimplifierMigrationHook,
+    migrate_checkpoints,
+)
+
+__all__ = ['EpochSeedHook', 'NonFiniteLossHook', 'SimplifierMigrationHook', 'migrate_checkpoints']

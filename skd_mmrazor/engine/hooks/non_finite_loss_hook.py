@@ -1,0 +1,76 @@
+"""A loss that is no number stops the run, and its model is not saved."""
+
+import math
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+
+
+@HOOKS.register_module()
+class NonFiniteLossHook(Hook):
+    """Stops at the first iteration with a loss that is NaN or infinite.
+
+    All losses that are logged are looked at, not their sum alone, so the message
+    names the term that failed. Gradients are not: dynamic loss scaling makes
+    them overflow now and then, and skips those steps. A model whose parameters
+    are not finite is not saved, so the last checkpoint is a good one.
+
+    Note:
+        The values are those that ``RuntimeInfoHook`` put into the message hub:
+        a GPU is waited for no more often than without this hook.
+    """
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Looks at the losses of the iteration.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): The index of the batch in the epoch.
+            data_batch (dict, tuple or list, optional): Data from the data loader.
+            outputs (dict, optional): What the model logs, by name.
+
+        Raises:
+            FloatingPointError: Names the losses, the epoch and the iteration.
+        """
+        history = runner.message_hub.log_scalars
+        losses = {
+            name: history[f'train/{name}'].current() for name in outputs or () if 'loss' in name
+        }
+        wrong = [f'{name}={value}' for name, value in losses.items() if not math.isfinite(value)]
+        if wrong:
+            raise FloatingPointError(
+                f'{", ".join(wrong)} at epoch {runner.epoch + 1}, iteration {batch_idx + 1} '
+                f'({runner.iter + 1} in all), expected finite losses. '
+                'The last checkpoint was saved before this.'
+            )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Looks at the parameters that are about to be saved.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            checkpoint (dict): The checkpoint.
+
+        Raises:
+            FloatingPointError: Names the first parameter that is not finite, and
+                the iteration.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        # Parameters only: a buffer may hold the infinities of a mask.
+        parameters = {name for name, _ in model.named_parameters()}
+        for name, value in checkpoint['state_dict'].items():
+            if name in parameters and not torch.isfinite(value).all():
+                raise FloatingPointError(
+                    f'{name} is not finite after {runner.iter} iterations: this model is not '
+                    'saved, and the last checkpoint stays.'
+                )

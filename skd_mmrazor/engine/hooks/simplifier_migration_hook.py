@@ -1,0 +1,134 @@
+"""Checkpoints of the base method continue with SKD, and the other way round."""
+
+import functools
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+from torch import nn
+
+from ...utils import expect
+
+_SIMPLIFIER = 'distiller.simplifier.'
+
+
+@HOOKS.register_module()
+class SimplifierMigrationHook(Hook):
+    """Adds a simplifier to a checkpoint that has none, or takes it out.
+
+    Acts where a distillation model and the checkpoint that is loaded into it
+    differ in having a simplifier, and logs one line that says so. A simplifier
+    that the checkpoint lacks keeps its initial weights; one that the model lacks
+    is ignored.
+
+    When resuming, the optimizer's state is matched to the parameters by name:
+    the student keeps its momentum, the simplifier starts with none. The groups
+    of parameters are those of the config, with ``lr`` (and whatever else is
+    scheduled) where the checkpoint's schedule stood.
+
+    It need not be in a config: see :func:`migrate_checkpoints`.
+    """
+
+    # After EMAHook, which swaps its average for the weights.
+    priority = 'LOW'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Fits the checkpoint to the model.
+
+        Args:
+            runner (Runner): The runner of the training, validation or test
+                process.
+            checkpoint (dict): What was loaded. Changed in place.
+
+        Raises:
+            ValueError: The parameters of the checkpoint's optimizer cannot be
+                told.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        weights = checkpoint.get('state_dict', checkpoint)
+        missing = {k: v for k, v in model.state_dict().items() if k.startswith(_SIMPLIFIER)}
+        unused = [k for k in weights if k.startswith(_SIMPLIFIER)]
+        if bool(missing) == bool(unused) or not hasattr(model, 'distiller'):
+            return
+        optimizer = checkpoint.get('optimizer')
+        if runner._resume and optimizer and isinstance(runner.optim_wrapper, OptimWrapper):
+            _match_optimizer(optimizer, list(weights), model, runner.optim_wrapper)
+            for saved, built in zip(
+                checkpoint.get('param_schedulers', ()), runner.param_schedulers or (), strict=False
+            ):
+                saved['base_values'] = built.base_values
+        weights.update(missing)
+        for name in unused:
+            del weights[name]
+        runner.logger.info(
+            'The checkpoint has no simplifier: it starts from its initial weights.'
+            if missing
+            else 'The checkpoint has a simplifier, the model has none: its weights are ignored.'
+        )
+
+
+def _match_optimizer(
+    state: dict, saved: list[str], model: nn.Module, optim_wrapper: OptimWrapper
+) -> None:
+    """Rewrites the state of an optimizer for the parameters of another.
+
+    Args:
+        state (dict): State of the ``OptimWrapper`` in the checkpoint. Changed in
+            place.
+        saved (list[str]): Names of the checkpoint's weights, in its order.
+        model (nn.Module): The model that is resumed.
+        optim_wrapper (OptimWrapper): Its optimizer, which has not stepped yet.
+    """
+    parameters = dict(model.named_parameters())
+    saved = [name for name in saved if name in parameters or name.startswith(_SIMPLIFIER)]
+    groups = {index: group for group in state['param_groups'] for index in group['params']}
+    if len(groups) != len(saved):
+        # With paramwise_cfg mmengine leaves the frozen parameters out.
+        saved = [n for n in saved if n not in parameters or parameters[n].requires_grad]
+    expected = f'the {len(saved)} of its model; use load_from without resume'
+    expect(len(groups) == len(saved), 'parameters of the optimizer', len(groups), expected)
+    old = dict(zip(saved, groups, strict=True))
+
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    optimizer = optim_wrapper.optimizer
+    new = [names[id(p)] for group in optimizer.param_groups for p in group['params']]
+    base = state.pop('base_param_settings', None) or state['param_groups'][0]
+    moments = state['state']
+    state.update(optimizer.state_dict())
+    state['state'] = {i: moments[old[n]] for i, n in enumerate(new) if old.get(n) in moments}
+    for group in state['param_groups']:
+        shared = [groups[old[new[i]]] for i in group['params'] if new[i] in old]
+        _continue_schedule(group, shared[0] if shared else base)
+    # mmengine's record of the schedule without multipliers, beside many groups.
+    if optim_wrapper.base_param_settings is not None:
+        state['base_param_settings'] = dict(optim_wrapper.base_param_settings)
+        _continue_schedule(state['base_param_settings'], base)
+
+
+def _continue_schedule(group: dict[str, Any], old: dict[str, Any]) -> None:
+    for key, value in old.items():
+        start, old_start = group.get(f'initial_{key}'), old.get(f'initial_{key}')
+        if start is not None and old_start:
+            group[key] = value if start == old_start else start * (value / old_start)
+
+
+def migrate_checkpoints() -> None:
+    """Lets every runner have the hook that loads a checkpoint.
+
+    So a config that gains SKD by its three lines can go on from the checkpoints
+    that it has.
+    """
+    original = Runner.load_checkpoint
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def load_checkpoint(self: Runner, *args: Any, **kwargs: Any) -> dict:
+        if not any(isinstance(hook, SimplifierMigrationHook) for hook in self.hooks):
+            self.register_hook(SimplifierMigrationHook())
+        return original(self, *args, **kwargs)
+
+    Runner.load_checkpoint = load_checkpoint

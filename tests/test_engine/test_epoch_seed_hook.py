@@ -1,0 +1,70 @@
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..digits_runs import assert_same_state, digits, load, resume, train
+
+
+@pytest.mark.parametrize('randomness', [{}, dict(diff_rank_seed=True)], ids=str)
+def test_a_run_without_a_seed_resumes_bitwise(tmp_path, randomness):
+    """The seed that mmengine drew, and the sampler's, come with the checkpoint."""
+    options = dict(randomness=dict(seed=None, **randomness))
+    train(tmp_path / 'whole', **options)
+    resume(tmp_path / 'parts', tmp_path / 'whole/epoch_1.pth', **options)
+    assert_same_state(load(tmp_path / 'whole', 2), load(tmp_path / 'parts', 2))
+
+
+def test_another_seed_gives_another_run(tmp_path):
+    states = [
+        train(tmp_path / str(seed), randomness=dict(seed=seed)).model.state_dict()
+        for seed in (1, 2)
+    ]
+    with pytest.raises(AssertionError):
+        assert_same_state(*({'state_dict': s} for s in states))
+
+
+class RecordImages(Hook):
+    def __init__(self):
+        self.epochs = []
+
+    def before_train_epoch(self, runner):
+        self.epochs.append([])
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.epochs[-1].extend(image.clone() for image in data_batch['inputs'])
+
+
+def images_by_epoch(work_dir, num_workers, persistent, **options):
+    """Epochs x images, in the order of the data set."""
+    options = {
+        'train_dataloader.sampler.shuffle': False,
+        'train_dataloader.num_workers': num_workers,
+        'train_dataloader.persistent_workers': persistent,
+        'randomness.diff_rank_seed': False,
+        **options,
+    }
+    runner = Runner.from_cfg(digits(work_dir, **options))
+    record = RecordImages()
+    runner.register_hook(record)
+    runner.train()
+    # Persistent workers would make the garbage collector wait for 10 seconds.
+    runner.train_dataloader._iterator = None
+    return [torch.stack(images) for images in record.epochs]
+
+
+@pytest.mark.parametrize(
+    ('num_workers', 'persistent'), [(0, False), (2, False), (2, True)], ids=str
+)
+def test_augmentations_differ_from_epoch_to_epoch(tmp_path, num_workers, persistent):
+    first, second = images_by_epoch(tmp_path / 'a', num_workers, persistent)
+    # Two random flips of one image agree half the time.
+    assert (first != second).flatten(1).any(1).float().mean() > 0.5
+    again = images_by_epoch(tmp_path / 'b', num_workers, persistent)
+    assert torch.equal(torch.stack([first, second]), torch.stack(again))
+
+
+def test_mmengine_repeats_the_augmentations_of_its_workers(tmp_path):
+    """What the hook is for; fails when mmengine does better itself."""
+    first, second = images_by_epoch(tmp_path, 2, False, custom_hooks=[])
+    assert torch.equal(first, second)

@@ -1,0 +1,70 @@
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from ..digits_runs import digits
+
+
+class Spoil(Hook):
+    """Runs a function once, in the middle of the second epoch or at its end."""
+
+    priority = 'HIGH'
+
+    def __init__(self, spoil, after_epoch=False):
+        self.spoil, self.after_epoch = spoil, after_epoch
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if (runner.epoch, batch_idx) == (1, 1) and not self.after_epoch:
+            self.spoil(runner.model)
+
+    def after_train_epoch(self, runner):
+        if runner.epoch == 1 and self.after_epoch:
+            self.spoil(runner.model)
+
+
+def run_spoilt(work_dir, spoil, **arguments):
+    """Trains until the error, whose message it returns."""
+    checkpoint = dict(interval=1, max_keep_ckpts=1)
+    cfg = digits(work_dir, **{'default_hooks.checkpoint': checkpoint})
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(Spoil(spoil, **arguments))
+    with pytest.raises(FloatingPointError) as error:
+        runner.train()
+    return str(error.value)
+
+
+def assert_first_epoch_is_whole(work_dir):
+    last = find_latest_checkpoint(work_dir)
+    assert last == str(work_dir / 'epoch_1.pth')
+    assert all(v.isfinite().all() for v in torch.load(last)['state_dict'].values())
+    assert [path.name for path in work_dir.glob('*.pth')] == ['epoch_1.pth']
+
+
+def spoil_distillation(model):
+    model.distiller.distill_losses.loss_kl.loss_weight = float('inf')
+
+
+def spoil_student(model):
+    model.student.head.fc.bias.data[3] = float('nan')
+
+
+def test_stops_at_the_iteration_and_names_the_loss(tmp_path):
+    message = run_spoilt(tmp_path, spoil_distillation)
+    assert message.startswith(
+        'loss=inf, distill.loss_kl=inf at epoch 2, iteration 2 (5 in all), expected finite losses.'
+    )
+    assert_first_epoch_is_whole(tmp_path)
+
+
+def test_names_every_loss_that_failed(tmp_path):
+    message = run_spoilt(tmp_path, spoil_student)
+    assert {'student.loss=nan', 'distill.loss_kl=nan', 'loss=nan'} <= set(
+        message.split(' at ')[0].split(', ')
+    )
+
+
+def test_a_model_that_is_not_finite_is_not_saved(tmp_path):
+    message = run_spoilt(tmp_path, spoil_student, after_epoch=True)
+    assert message.startswith('architecture.head.fc.bias is not finite after 6 iterations')
+    assert_first_epoch_is_whole(tmp_path)

@@ -1,0 +1,123 @@
+"""Runs that go on with another distiller than they began with."""
+
+from math import cos, pi
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from ..digits_runs import KD, digits, resume, train
+
+SKD = f'skd_{KD}'
+LINES = {
+    SKD: 'The checkpoint has no simplifier: it starts from its initial weights.',
+    KD: 'The checkpoint has a simplifier, the model has none: its weights are ignored.',
+}
+ONE_GROUP: dict = {}
+MANY_GROUPS = {
+    'optim_wrapper.paramwise_cfg': dict(custom_keys={'distiller.simplifier': dict(lr_mult=0.1)})
+}
+LAM = 'distiller.simplifier.lam_logit'
+
+
+class Snapshot(Hook):
+    """What a run has at the start of its first epoch."""
+
+    def before_train_epoch(self, runner):
+        if not hasattr(self, 'momentum'):
+            self.momentum = momentum(runner)
+            self.weights = {k: v.clone() for k, v in runner.model.state_dict().items()}
+            self.position = runner.epoch, runner.iter
+
+
+def momentum(runner):
+    """Momentum buffers by the name of their parameter."""
+    state = runner.optim_wrapper.optimizer.state
+    parameters = runner.model.named_parameters()
+    return {name: state[p]['momentum_buffer'].clone() for name, p in parameters if p in state}
+
+
+def rates(runner):
+    """Learning rates by the name of the parameter."""
+    names = {id(p): name for name, p in runner.model.named_parameters()}
+    groups = runner.optim_wrapper.optimizer.param_groups
+    return {names[id(p)]: group['lr'] for group in groups for p in group['params']}
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    """Checkpoints and momentum after an epoch, by distiller and number of groups."""
+    found = {}
+    for name in (KD, SKD):
+        for many in (False, True):
+            work_dir = tmp_path_factory.mktemp('run')
+            options = MANY_GROUPS if many else ONE_GROUP
+            runner = train(work_dir, name, **{**options, 'train_cfg.max_epochs': 1})
+            found[name, many] = work_dir / 'epoch_1.pth', momentum(runner)
+    return found
+
+
+def assert_said_once(work_dir, name):
+    log = max(work_dir.glob('*/*.log')).read_text()
+    assert log.count(LINES[name]) == 1
+    assert 'do not match' not in log
+
+
+@pytest.mark.parametrize(('old', 'new'), [(KD, SKD), (SKD, KD)])
+@pytest.mark.parametrize('was_many', [False, True])
+@pytest.mark.parametrize('is_many', [False, True])
+def test_resume(runs, tmp_path, old, new, was_many, is_many):
+    """Counters, momentum and learning rates go on; the simplifier's begin."""
+    checkpoint, old_momentum = runs[old, was_many]
+    options = MANY_GROUPS if is_many else ONE_GROUP
+    cfg = digits(tmp_path, new, load_from=str(checkpoint), resume=True, **options)
+    runner = Runner.from_cfg(cfg)
+    start = Snapshot()
+    runner.register_hook(start)
+    runner.train()
+
+    assert_said_once(tmp_path, new)
+    assert start.position == (1, 3)
+    students = {name for name in old_momentum if 'simplifier' not in name}
+    assert len(students) > 20
+    assert start.momentum.keys() == students
+    assert all(torch.equal(start.momentum[name], old_momentum[name]) for name in students)
+    weights = torch.load(checkpoint)['state_dict']
+    shared = weights.keys() & start.weights.keys()
+    assert not any('simplifier' in name for name in shared)
+    assert all(torch.equal(weights[name], start.weights[name]) for name in shared)
+
+    assert (runner.epoch, runner.iter) == (2, 6)
+    assert (LAM in momentum(runner)) == (new == SKD)
+    lr = 0.05 * (1 + cos(pi * 6 / (60 * 3)))
+    for name, rate in rates(runner).items():
+        factor = 0.1 if is_many and 'simplifier' in name else 1
+        assert rate == pytest.approx(factor * lr), name
+    logged = runner.optim_wrapper.get_lr()
+    assert logged['base_lr' if is_many else 'lr'] == [pytest.approx(lr)]
+    assert ('base_lr' in logged) == is_many
+
+
+@pytest.mark.parametrize(('old', 'new'), [(KD, SKD), (SKD, KD)])
+def test_load_from(runs, tmp_path, old, new):
+    checkpoint, _ = runs[old, False]
+    options = {'load_from': str(checkpoint), 'train_cfg.max_epochs': 1}
+    runner = train(tmp_path, new, **options)
+    assert (runner.epoch, runner.iter) == (1, 3)
+    assert_said_once(tmp_path, new)
+
+
+def test_an_optimizer_of_other_parameters_is_refused(runs, tmp_path):
+    saved = torch.load(runs[KD, False][0])
+    saved['optimizer']['param_groups'][0]['params'].pop()
+    torch.save(saved, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=r'parameters of the optimizer=\d+, expected the \d+ of'):
+        resume(tmp_path / 'b', tmp_path / 'a.pth', SKD)
+
+
+def test_a_checkpoint_that_fits_is_left_alone(runs, tmp_path):
+    checkpoint, _ = runs[SKD, False]
+    resume(tmp_path, checkpoint, SKD, **{'train_cfg.max_epochs': 1})
+    log = max(tmp_path.glob('*/*.log')).read_text()
+    assert not any(line in log for line in LINES.values())
