@@ -2,7 +2,7 @@
 _base_ = [
     'mmpretrain::_base_/datasets/imagenet_bs32.py',
     'mmpretrain::_base_/schedules/imagenet_bs256.py',
-    'mmpretrain::_base_/default_runtime.py',
+    './_base_/default_runtime.py',
     './_base_/models/resnet34_resnet18_imagenet.py',
 ]
 
