@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 import skd_mmrazor  # noqa: F401
 
@@ -16,6 +17,15 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    """A runner leaves its default scope behind, in which the next test would build."""
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
 
 
 def run_python(*arguments, check=True, returncode=0):

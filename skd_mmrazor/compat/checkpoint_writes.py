@@ -81,7 +81,11 @@ class _RemoveLater:
 def _remove_last(save: Callable) -> Callable:
     @functools.wraps(save)
     def wrapper(self: CheckpointHook, *args: Any, **kwargs: Any) -> None:
-        backend = self.file_backend
+        backend = getattr(self, 'file_backend', None)
+        if backend is None:
+            # A validation without training has set up no storage.
+            save(self, *args, **kwargs)
+            return
         self.file_backend = _RemoveLater(backend)
         try:
             save(self, *args, **kwargs)
