@@ -4,19 +4,9 @@ _base_ = [
     './_base_/schedules/imagenet_bs1024_adamw_deit.py',
     './_base_/default_runtime.py',
     './_base_/models/deit-base_deit-tiny_imagenet.py',
+    './_base_/losses/dkd_imagenet.py',
 ]
 
-model = dict(
-    distiller=dict(
-        distill_losses=dict(loss_dkd=dict(type='LogSpaceDKDLoss', tau=1, alpha=1, beta=0.5)),
-        loss_forward_mappings=dict(
-            loss_dkd=dict(
-                preds_S=dict(from_student=True, recorder='fc'),
-                preds_T=dict(from_student=False, recorder='fc'),
-                gt_labels=dict(from_student=True, recorder='gt_labels', data_idx=1),
-            )
-        ),
-    )
-)
+model = dict(distiller=_base_.dkd)
 
 val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')
