@@ -8,6 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmrazor.registry import MODELS
 
+from benchmarks.compatibility.walk import drop_weights
+
 from .conftest import ROOT
 
 CONFIGS = sorted(
@@ -31,9 +33,8 @@ def build(cfg):
 def load(path):
     cfg = Config.fromfile(ROOT / path)
     if 'teacher_ckpt' in cfg.model:
-        assert cfg.model.pop('teacher_ckpt')
-        if 'cfg_path' in cfg.model.teacher:
-            cfg.model.teacher.pretrained = False
+        assert cfg.model.teacher_ckpt
+    drop_weights(cfg.model)
     return cfg
 
 

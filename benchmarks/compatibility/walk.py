@@ -64,7 +64,7 @@ def load(name: str, data: Path, skd: bool) -> Config:
     if skd:
         simplifier = dict(type='AttentionSimplifierConnector')
         cfg.model.distiller.update(type='SKDDistiller', simplifier=simplifier)
-    _drop_weights(cfg.model)
+    drop_weights(cfg.model)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=4, num_workers=0, persistent_workers=False)
         dataset = loader.dataset
@@ -84,7 +84,12 @@ def load(name: str, data: Path, skd: bool) -> Config:
     return cfg
 
 
-def _drop_weights(model: Any) -> None:
+def drop_weights(model: Any) -> None:
+    """Takes out of a model's config what would be downloaded.
+
+    Args:
+        model (ConfigDict): The config of a distillation algorithm.
+    """
     model.pop('teacher_ckpt', None)
     model.pop('init_cfg', None)
     for teacher in model.get('teachers', {}).values():
@@ -93,7 +98,7 @@ def _drop_weights(model: Any) -> None:
     teacher = model.get('teacher', {})
     if 'cfg_path' in teacher:
         teacher.pretrained = False
-    elif teacher:
+    elif 'pretrained' in teacher.get('backbone', {}):
         teacher.backbone.pretrained = False
         teacher.head.pop('init_cfg')
 
@@ -114,12 +119,11 @@ def train(cfg: Config, before: Callable[[Runner], Any] = lambda runner: None) ->
     return runner
 
 
-def _describe(name: str, data: Path, skd: bool) -> tuple[str, str]:
+def _describe(cfg: Config) -> tuple[str, str]:
     try:
-        runner = train(load(name, data, skd))
+        runner = train(cfg)
     except ValueError as error:
-        # One sentence is all that a table has room for.
-        return 'refused: ' + str(error).split('in module', 1)[-1].replace('|', '\\|'), ''
+        return f'refused: {error}', ''
     mappings = runner.model.distiller.loss_forward_mappings
     simplified = [
         f'`{loss}.{argument}`'
@@ -136,10 +140,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder))
         for name in CONFIGS:
-            algorithm = Config.fromfile(FOLDER / name).model.type
-            plain, _ = _describe(name, data, skd=False)
-            skd, simplified = _describe(name, data, skd=True)
-            rows.append(f'| `{name}` | `{algorithm}` | {plain} | {skd} | {simplified} |\n')
+            cfg = load(name, data, skd=False)
+            plain, _ = _describe(cfg)
+            skd, simplified = _describe(load(name, data, skd=True))
+            rows.append(f'| `{name}` | `{cfg.model.type}` | {plain} | {skd} | {simplified} |\n')
             print(rows[-1], end='', flush=True)
     TABLE.write_text(HEADER + ''.join(rows))
 

@@ -10,8 +10,8 @@ its recorders are not found.
 import functools
 from typing import Any
 
-import torch.distributed
 from mmengine.device import get_device
+from mmengine.dist import all_reduce, broadcast
 from mmengine.model import MMSeparateDistributedDataParallel
 from torch import Tensor, nn
 
@@ -59,13 +59,13 @@ def _without_distiller(original: Any) -> Any:
         module._modules['distiller'] = distiller.to(get_device())
         for parameter in distiller.parameters():
             if parameter.requires_grad:
-                torch.distributed.broadcast(parameter.data, src=0)
+                broadcast(parameter.data)
                 parameter.register_hook(_average)
 
     return wrap
 
 
 def _average(gradient: Tensor) -> Tensor:
-    gradient = gradient / torch.distributed.get_world_size()
-    torch.distributed.all_reduce(gradient)
+    gradient = gradient.clone()
+    all_reduce(gradient, op='mean')
     return gradient
