@@ -87,7 +87,7 @@ setup(
         'lite': ['mmcv-lite>=2.0.0,<=2.1.0'],
         'full': ['mmcv>=2.0.0,<=2.1.0'],
         # Pinned, so that a new release of a linter does not turn main red.
-        'tests': ['pytest', 'ruff==0.17.6', 'mypy==2.4.1'],
+        'tests': ['pytest', 'hypothesis', 'ruff==0.17.6', 'mypy==2.4.1'],
     },
     cmdclass={'build_py': BuildWithMim, 'develop': DevelopWithMim},
     zip_safe=False,

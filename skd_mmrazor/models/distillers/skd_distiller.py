@@ -1,5 +1,6 @@
 """Student-friendly knowledge distillation for any config with a distiller."""
 
+import contextlib
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
-from ...utils import expect
+from ...utils import expect, naming
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from ..losses.teacher_gradient import (
     TEACHER_LOGITS,
@@ -17,12 +18,18 @@ from ..losses.teacher_gradient import (
     raise_without_gradient,
 )
 from .config_checks import (
-    check_recorder_names,
+    check_arguments,
+    check_deliveries,
+    check_mapping,
+    check_num_classes,
     check_recorder_sources,
+    check_simplifier,
     check_simplify,
+    check_use,
     count_outputs,
     get_common_tau,
 )
+from .config_errors import naming_losses, naming_parts
 from .target_statistics import compare_targets
 
 
@@ -82,7 +89,7 @@ class SKDDistiller(ConfigurableDistiller):
 
     def __init__(
         self,
-        simplifier: dict,
+        simplifier: Any = None,
         simplify: dict[str, str] | None = None,
         entropy_grad: float = 0.0,
         logits: str = 'head.fc',
@@ -94,8 +101,10 @@ class SKDDistiller(ConfigurableDistiller):
         names_losses = simplify is None or (isinstance(simplify, dict) and bool(simplify))
         expect(names_losses, 'distiller.simplify', simplify, "a dict like dict(loss_kl='preds_T')")
         check_entropy_grad('distiller.entropy_grad', entropy_grad)
-        check_recorder_names(kwargs)
-        super().__init__(**kwargs)
+        check_arguments(type(self), kwargs)
+        with naming_parts(kwargs):
+            super().__init__(**kwargs)
+        check_deliveries(self.deliveries.deliveries)
         self.simplifier: Any = None
         self._simplifier_cfg = dict(simplifier)
         # The config's own mappings are left untouched.
@@ -105,21 +114,26 @@ class SKDDistiller(ConfigurableDistiller):
         }
 
         self._simplify = self._find_logit_losses() if simplify is None else dict(simplify)
-        if not self._simplify:
-            cfg = logit_loss or dict(type='KLDivergence', tau=4.0)
+        added = not self._simplify
+        if added:
+            cfg = dict(type='KLDivergence', tau=4.0) if logit_loss is None else logit_loss
             self._simplify = self._add_logit_loss(logits, cfg)
         # A loss that is told not to detach wants the gradient in the teacher.
         self._detach = True
         for name, argument in self._simplify.items():
             check_simplify(self.loss_forward_mappings, name, argument)
+            check_mapping(name, self.distill_losses[name], self.loss_forward_mappings[name])
             self._detach &= getattr(self.distill_losses[name], 'teacher_detach', True)
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
             self.loss_forward_mappings[name][argument]['simplify'] = True
+        simplified_losses = [self.distill_losses[name] for name in self._simplify]
+        check_use(simplified_losses, added, entropy_grad, logits, logit_loss)
 
         # What went in and what came out in this step, by record.
         self._simplified: dict[tuple, tuple[Tensor, Tensor]] = {}
         self._untried: list[str] = []
+        self._stepped = False
 
     def _find_logit_losses(self) -> dict[str, str]:
         found = {}
@@ -137,7 +151,8 @@ class SKDDistiller(ConfigurableDistiller):
             recorders.recorders['skd_logits'] = TASK_UTILS.build(
                 dict(type='mmrazor.ModuleOutputsRecorder', source=logits)
             )
-        loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
+        with naming('distiller.logit_loss', cfg, 'the config of a loss'):
+            loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
         argument = TEACHER_LOGITS.get(type(loss))
         expect(argument == 'preds_T', 'distiller.logit_loss', cfg, 'a loss of preds_S and preds_T')
         self.distill_losses['loss_skd'] = loss
@@ -156,7 +171,11 @@ class SKDDistiller(ConfigurableDistiller):
         Raises:
             ValueError: A recorder's source is not a module of the student.
         """
-        check_recorder_sources('student', self.student_recorders.recorders, model)
+        recorders = self.student_recorders.recorders
+        check_recorder_sources('student', recorders, model)
+        self._student_outputs = {
+            name: count_outputs(model, recorder.source) for name, recorder in recorders.items()
+        }
         super().prepare_from_student(model)
 
     def prepare_from_teacher(self, model: nn.Module) -> None:
@@ -179,18 +198,21 @@ class SKDDistiller(ConfigurableDistiller):
                 {name: self.distill_losses[name] for name in self._simplify}
             )
         with torch.random.fork_rng(devices=[]):
-            self.simplifier = MODELS.build(cfg)
+            with naming('distiller.simplifier', self._simplifier_cfg, 'a config that can be built'):
+                self.simplifier = MODELS.build(cfg)
+            check_simplifier(self.simplifier, cfg['num_classes'])
             self._untried = [
                 name for name in self._simplify if not self._try_loss(name, cfg['num_classes'])
             ]
 
     def _try_loss(self, name: str, num_classes: int) -> bool:
-        arguments = list(self.loss_forward_mappings[name])
         loss = self.distill_losses[name]
         given = getattr(loss, 'num_classes', num_classes)
         key = f'distiller.distill_losses.{name}.num_classes'
         expect(given == num_classes, key, given, f'{num_classes}, as the teacher has')
-        return check_gradient(name, loss, arguments, self._simplify[name], num_classes)
+        mapping, argument = self.loss_forward_mappings[name], self._simplify[name]
+        check_num_classes(mapping, argument, self._student_outputs, num_classes)
+        return check_gradient(name, loss, list(mapping), argument, num_classes)
 
     def _get_num_classes(self, teacher: nn.Module) -> int:
         given = self._simplifier_cfg.get('num_classes')
@@ -239,7 +261,9 @@ class SKDDistiller(ConfigurableDistiller):
             them out of the objective.
         """
         self._simplified.clear()
-        losses = super().compute_distill_losses()
+        with contextlib.nullcontext() if self._stepped else naming_losses(self):
+            losses = super().compute_distill_losses()
+        self._stepped = True
         if self._untried:
             self._try_losses(losses)
         losses.update(compare_targets(list(self._simplified.values()), self.simplifier.tau))
