@@ -7,9 +7,14 @@ import torch
 from mmrazor.models.distillers import ConfigurableDistiller
 from torch import Tensor, nn
 
-from ...utils import expect, is_number, naming
+from ...utils import expect, is_integer, is_number, naming
 from .config_errors import PARTS
 
+# What ``SKDDistiller`` adds to a config without a loss of logits.
+ADDED_LOSS = 'loss_skd'
+ADDED_RECORDER = 'skd_logits'
+# What it logs beside the losses.
+_LOGGED = ('teacher_entropy', 'simplified_entropy', 'agreement', 'lam')
 # The argument by which a loss takes the student's logits, by the teacher's.
 _STUDENT_LOGITS = {'preds_T': 'preds_S', 'logits_T': 'logits_S', 'teacher': 'student'}
 
@@ -39,6 +44,8 @@ def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
     losses = list(kwargs.get('distill_losses') or {})
     mappings = kwargs.get('loss_forward_mappings') or {}
     for loss in losses:
+        key = 'distiller.distill_losses'
+        expect(loss not in _LOGGED, key, loss, 'another name: SKDDistiller logs by this one')
         expected = f'an entry for {loss!r}, which would not be computed without'
         expect(loss in mappings, 'distiller.loss_forward_mappings', list(mappings), expected)
     for loss, mapping in mappings.items():
@@ -91,11 +98,9 @@ def check_recorder_sources(side: str, recorders: dict[str, Any], model: nn.Modul
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     for name, recorder in recorders.items():
         source = recorder.source
-        key = (
-            f'distiller.{side}_recorders.{name}.source'
-            if name != 'skd_logits'
-            else 'distiller.logits'
-        )
+        key = f'distiller.{side}_recorders.{name}.source'
+        if name == ADDED_RECORDER:
+            key = 'distiller.logits'
         if type(recorder).__name__.startswith('Module'):
             expected = f'a module of the {side} {type(model).__name__}; its linear layers: {linear}'
             expect(isinstance(source, str) and source in modules, key, source, expected)
@@ -187,6 +192,8 @@ def check_deliveries(deliveries: dict[str, Any]) -> None:
     """
     for name, delivery in deliveries.items():
         key = f'distiller.distill_deliveries.{name}'
+        kept = delivery.max_keep_data
+        expect(is_integer(kept, 1), f'{key}.max_keep_data', kept, 'an integer of at least 1')
         with naming(key, type(delivery).__name__, 'a function or a method that exists'), delivery:
             pass
 

@@ -18,6 +18,8 @@ from ..losses.teacher_gradient import (
     raise_without_gradient,
 )
 from .config_checks import (
+    ADDED_LOSS,
+    ADDED_RECORDER,
     check_arguments,
     check_deliveries,
     check_mapping,
@@ -147,20 +149,23 @@ class SKDDistiller(ConfigurableDistiller):
         return found
 
     def _add_logit_loss(self, logits: str, cfg: dict) -> dict[str, str]:
+        names = list(self.distill_losses)
+        expected = f'no {ADDED_LOSS!r}, which SKDDistiller adds'
+        expect(ADDED_LOSS not in names, 'distiller.distill_losses', names, expected)
         for recorders in (self.student_recorders, self.teacher_recorders):
-            recorders.recorders['skd_logits'] = TASK_UTILS.build(
+            recorders.recorders[ADDED_RECORDER] = TASK_UTILS.build(
                 dict(type='mmrazor.ModuleOutputsRecorder', source=logits)
             )
         with naming('distiller.logit_loss', cfg, 'the config of a loss'):
             loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
         argument = TEACHER_LOGITS.get(type(loss))
         expect(argument == 'preds_T', 'distiller.logit_loss', cfg, 'a loss of preds_S and preds_T')
-        self.distill_losses['loss_skd'] = loss
-        self.loss_forward_mappings['loss_skd'] = {
-            'preds_S': {'recorder': 'skd_logits', 'from_student': True},
-            'preds_T': {'recorder': 'skd_logits', 'from_student': False},
+        self.distill_losses[ADDED_LOSS] = loss
+        self.loss_forward_mappings[ADDED_LOSS] = {
+            'preds_S': {'recorder': ADDED_RECORDER, 'from_student': True},
+            'preds_T': {'recorder': ADDED_RECORDER, 'from_student': False},
         }
-        return {'loss_skd': 'preds_T'}
+        return {ADDED_LOSS: 'preds_T'}
 
     def prepare_from_student(self, model: BaseModel) -> None:
         """Initializes the student's recorders.
