@@ -41,16 +41,16 @@ def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
     for part in PARTS:
         value = kwargs.get(part)
         expect(value is None or isinstance(value, dict), f'distiller.{part}', value, 'a dict')
-    losses = list(kwargs.get('distill_losses') or {})
+    losses = kwargs.get('distill_losses') or {}
     mappings = kwargs.get('loss_forward_mappings') or {}
-    for loss in losses:
+    for loss, cfg in losses.items():
         key = 'distiller.distill_losses'
         expect(loss not in _LOGGED, key, loss, 'another name: SKDDistiller logs by this one')
-        expected = f'an entry for {loss!r}, which would not be computed without'
-        expect(loss in mappings, 'distiller.loss_forward_mappings', list(mappings), expected)
+        expected = f'an entry in loss_forward_mappings too, which has {list(mappings)}'
+        expect(loss in mappings, f'{key}.{loss}', cfg, expected)
     for loss, mapping in mappings.items():
         key = f'distiller.loss_forward_mappings.{loss}'
-        expect(loss in losses, key, mapping, f'one of distill_losses: {losses}')
+        expect(loss in losses, key, mapping, f'one of distill_losses: {list(losses)}')
         expect(isinstance(mapping, dict), key, mapping, 'a dict of arguments')
         for argument, record in mapping.items():
             _check_record(f'{key}.{argument}', record, kwargs)
@@ -233,9 +233,12 @@ def check_num_classes(
         ValueError: The student puts out another number.
     """
     record = mapping.get(_STUDENT_LOGITS.get(argument, ''), {})
-    found = student.get(record.get('recorder', '')) if not record.get('connector') else None
+    recorder = record.get('recorder', '')
+    found = student.get(recorder) if not record.get('connector') else None
+    key = 'logits' if recorder == ADDED_RECORDER else f'student_recorders.{recorder}'
     expected = f'{num_classes}, as the teacher has'
-    expect(found in (None, num_classes), 'the num_classes of the student', found, expected)
+    valid = found in (None, num_classes)
+    expect(valid, f'distiller.{key}: num_classes of the student', found, expected)
 
 
 def check_simplifier(simplifier: Any, num_classes: int) -> None:
@@ -249,10 +252,13 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
         ValueError: It cannot be called, or gives something else than finite
             logits of the same shape.
     """
-    with naming('distiller.simplifier', type(simplifier).__name__, 'a map of logits'):
+    key, name = 'distiller.simplifier', type(simplifier).__name__
+    tau = getattr(simplifier, 'tau', None)
+    expect(is_number(tau), f'{key}.tau', tau, f'a number as an attribute of {name}')
+    with naming(key, name, f'a function of logits of shape (N, {num_classes})'):
         out = simplifier(torch.randn(4, num_classes))
     sound = isinstance(out, Tensor) and out.shape == (4, num_classes) and out.isfinite().all()
-    expect(bool(sound), 'distiller.simplifier', simplifier, 'finite logits as its output')
+    expect(bool(sound), key, f'{name} with tau={tau}', 'that its outputs are finite logits')
 
 
 def count_outputs(model: nn.Module, source: str) -> int | None:

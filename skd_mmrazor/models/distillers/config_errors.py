@@ -67,13 +67,21 @@ def naming_losses(distiller: Any) -> Iterator[None]:
                 key = f'distiller.loss_forward_mappings.{name}.{argument}'
                 with naming(key, record, 'a record that the step makes and its reader takes'):
                     inputs[argument] = distiller.get_record(**record)
-            found = {argument: _describe(value) for argument, value in inputs.items()}
+            found = {
+                argument: f'{_describe(inputs[argument])} from {_recorder(record)}'
+                for argument, record in mapping.items()
+            }
             loss = distiller.distill_losses[name]
             expected = f'inputs that {type(loss).__name__} takes'
             with naming(f'distiller.loss_forward_mappings.{name}', found, expected):
                 loss(**inputs)
         with naming('distiller', type(distiller).__name__, 'losses that can be computed'):
             raise error
+
+
+def _recorder(record: dict[str, Any]) -> str:
+    side = 'student' if record['from_student'] else 'teacher'
+    return f'{side}_recorders.{record["recorder"]}'
 
 
 def _describe(value: Any) -> str:

@@ -125,7 +125,7 @@ class SKDDistiller(ConfigurableDistiller):
         for name, argument in self._simplify.items():
             check_simplify(self.loss_forward_mappings, name, argument)
             check_mapping(name, self.distill_losses[name], self.loss_forward_mappings[name])
-            self._detach &= getattr(self.distill_losses[name], 'teacher_detach', True)
+            self._detach &= bool(getattr(self.distill_losses[name], 'teacher_detach', True))
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
             self.loss_forward_mappings[name][argument]['simplify'] = True

@@ -44,6 +44,8 @@ def pass_gradient_to_teacher(name: str, loss: Any, entropy_grad: float) -> nn.Mo
             ``entropy_grad``.
     """
     key = f'distiller.distill_losses.{name}'
+    detach = getattr(loss, 'teacher_detach', False)
+    expect(isinstance(detach, bool), f'{key}.teacher_detach', detach, 'True or False')
     with naming(key, type(loss).__name__, 'sound arguments'):
         if type(loss) is mmrazor_losses.KLDivergence:
             return LogSpaceKLDivergence(
@@ -131,13 +133,20 @@ def raise_without_gradient(
         teacher (str): The argument that it got them by.
 
     Raises:
-        ValueError: The gradient is missing, or has NaN or Inf in it.
+        ValueError: The gradient is missing, or 0, or has NaN or Inf in it.
     """
     gradient = None
     if value.requires_grad:
         (gradient,) = torch.autograd.grad(value.sum(), logits, retain_graph=True, allow_unused=True)
-    if gradient is None or not torch.isfinite(gradient).all():
-        got = 'no gradient (it is detached, or an argmax)' if gradient is None else 'NaN or Inf'
+    got = ''
+    if gradient is None:
+        got = 'no gradient (it is detached, or an argmax)'
+    elif not torch.isfinite(gradient).all():
+        got = 'NaN or Inf'
+    # Only of mmrazor's losses is it known that they have no flat parts.
+    elif type(loss) in TEACHER_LOGITS and loss.loss_weight != 0 and not gradient.any():
+        got = 'a gradient of 0'
+    if got:
         raise ValueError(
             f'distiller.distill_losses.{name}: {type(loss).__name__} passes {got} to its argument '
             f'{teacher!r}, expected a finite gradient: the simplifier of SKD learns from nothing '
