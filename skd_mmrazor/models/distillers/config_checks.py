@@ -3,20 +3,16 @@
 from inspect import Parameter, signature
 from typing import Any
 
-import torch
 from mmrazor.models.distillers import ConfigurableDistiller
-from torch import Tensor, nn
+from torch import nn
 
-from ...utils import expect, is_integer, is_number, naming
+from ...utils import expect, is_number, naming
 from .config_errors import PARTS
 
-# What ``SKDDistiller`` adds to a config without a loss of logits.
-ADDED_LOSS = 'loss_skd'
-ADDED_RECORDER = 'skd_logits'
-# What it logs beside the losses.
-_LOGGED = ('teacher_entropy', 'simplified_entropy', 'agreement', 'lam')
 # The argument by which a loss takes the student's logits, by the teacher's.
-_STUDENT_LOGITS = {'preds_T': 'preds_S', 'logits_T': 'logits_S', 'teacher': 'student'}
+STUDENT_LOGITS = {'preds_T': 'preds_S', 'logits_T': 'logits_S', 'teacher': 'student'}
+# What ``SKDDistiller`` logs beside the losses.
+_LOGGED = ('teacher_entropy', 'simplified_entropy', 'agreement', 'lam')
 
 
 def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
@@ -82,35 +78,6 @@ def check_init_cfg(key: str, init_cfg: Any) -> None:
     expect(valid, key, init_cfg, 'a dict, or a list of dicts')
 
 
-def check_recorder_sources(side: str, recorders: dict[str, Any], model: nn.Module) -> None:
-    """Finds a recorder on something that does not exist.
-
-    Args:
-        side (str): ``'student'`` or ``'teacher'``.
-        recorders (dict): The recorders by name.
-        model (nn.Module): The model that they are to record.
-
-    Raises:
-        ValueError: Names the recorder, its source and the linear layers, among
-            which the logits are.
-    """
-    modules = dict(model.named_modules())
-    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
-    for name, recorder in recorders.items():
-        source = recorder.source
-        key = f'distiller.{side}_recorders.{name}.source'
-        if name == ADDED_RECORDER:
-            key = 'distiller.logits'
-        if type(recorder).__name__.startswith('Module'):
-            expected = f'a module of the {side} {type(model).__name__}; its linear layers: {linear}'
-            expect(isinstance(source, str) and source in modules, key, source, expected)
-        else:
-            with naming(key, source, 'a function, a method or a parameter that exists'):
-                recorder.initialize(model)
-                with recorder:
-                    pass
-
-
 def check_simplify(mappings: dict[str, dict[str, dict]], loss: str, argument: str) -> None:
     """Makes sure that an argument of a loss is fed by the teacher.
 
@@ -132,7 +99,7 @@ def check_simplify(mappings: dict[str, dict[str, dict]], loss: str, argument: st
     from_student = mapping[argument]['from_student']
     expected = "False: the teacher's logits, recorded"
     expect(from_student is False, f'{key}.{argument}.from_student', from_student, expected)
-    student = _STUDENT_LOGITS.get(argument)
+    student = STUDENT_LOGITS.get(argument)
     if student in mapping:
         from_student = mapping[student]['from_student']
         expect(from_student, f'{key}.{student}.from_student', from_student, 'True')
@@ -181,23 +148,6 @@ def check_use(
     expect(added or logit_loss is None, 'distiller.logit_loss', logit_loss, expected)
 
 
-def check_deliveries(deliveries: dict[str, Any]) -> None:
-    """Finds a delivery of a function or method that does not exist.
-
-    Args:
-        deliveries (dict): The deliveries by name.
-
-    Raises:
-        ValueError: Names the delivery.
-    """
-    for name, delivery in deliveries.items():
-        key = f'distiller.distill_deliveries.{name}'
-        kept = delivery.max_keep_data
-        expect(is_integer(kept, 1), f'{key}.max_keep_data', kept, 'an integer of at least 1')
-        with naming(key, type(delivery).__name__, 'a function or a method that exists'), delivery:
-            pass
-
-
 def get_common_tau(losses: dict[str, nn.Module]) -> float:
     """The temperature of the losses, 1 where none has any.
 
@@ -215,67 +165,3 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
     agree = len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)
-
-
-def check_num_classes(
-    mapping: dict[str, dict], argument: str, student: dict[str, int | None], num_classes: int
-) -> None:
-    """Makes sure that student and teacher tell the same classes apart.
-
-    Args:
-        mapping (dict): The loss's entry in ``loss_forward_mappings``.
-        argument (str): Its argument that takes the teacher's logits.
-        student (dict): The number of outputs that each of the student's
-            recorders sees, None where it is unknown.
-        num_classes (int): The teacher's.
-
-    Raises:
-        ValueError: The student puts out another number.
-    """
-    record = mapping.get(_STUDENT_LOGITS.get(argument, ''), {})
-    recorder = record.get('recorder', '')
-    found = student.get(recorder) if not record.get('connector') else None
-    key = 'logits' if recorder == ADDED_RECORDER else f'student_recorders.{recorder}'
-    expected = f'{num_classes}, as the teacher has'
-    valid = found in (None, num_classes)
-    expect(valid, f'distiller.{key}: num_classes of the student', found, expected)
-
-
-def check_simplifier(simplifier: Any, num_classes: int) -> None:
-    """Tries a simplifier on random logits.
-
-    Args:
-        simplifier (nn.Module): The simplifier.
-        num_classes (int): Number of classes.
-
-    Raises:
-        ValueError: It cannot be called, or gives something else than finite
-            logits of the same shape.
-    """
-    key, name = 'distiller.simplifier', type(simplifier).__name__
-    tau = getattr(simplifier, 'tau', None)
-    expect(is_number(tau), f'{key}.tau', tau, f'a number as an attribute of {name}')
-    with naming(key, name, f'a function of logits of shape (N, {num_classes})'):
-        out = simplifier(torch.randn(4, num_classes))
-    sound = isinstance(out, Tensor) and out.shape == (4, num_classes) and out.isfinite().all()
-    expect(bool(sound), key, f'{name} with tau={tau}', 'that its outputs are finite logits')
-
-
-def count_outputs(model: nn.Module, source: str) -> int | None:
-    """The number of classes that a module puts out.
-
-    Args:
-        model (nn.Module): The model.
-        source (str): Name of the module.
-
-    Returns:
-        int | None: The width of a linear layer or convolution, else what the
-        model's head says, else None.
-    """
-    module = dict(model.named_modules()).get(source)
-    head = getattr(model, 'head', None)
-    for owner, name in ((module, 'out_features'), (module, 'out_channels'), (head, 'num_classes')):
-        width = getattr(owner, name, None)
-        if isinstance(width, int):
-            return width
-    return None

@@ -18,20 +18,20 @@ from ..losses.teacher_gradient import (
     raise_without_gradient,
 )
 from .config_checks import (
-    ADDED_LOSS,
-    ADDED_RECORDER,
     check_arguments,
-    check_deliveries,
     check_mapping,
-    check_num_classes,
-    check_recorder_sources,
-    check_simplifier,
     check_simplify,
     check_use,
-    count_outputs,
     get_common_tau,
 )
 from .config_errors import naming_losses, naming_parts
+from .model_checks import (
+    check_deliveries,
+    check_num_classes,
+    check_recorder_sources,
+    check_simplifier,
+    count_outputs,
+)
 from .target_statistics import compare_targets
 
 
@@ -129,8 +129,8 @@ class SKDDistiller(ConfigurableDistiller):
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
             self.loss_forward_mappings[name][argument]['simplify'] = True
-        simplified_losses = [self.distill_losses[name] for name in self._simplify]
-        check_use(simplified_losses, added, entropy_grad, logits, logit_loss)
+        losses = [self.distill_losses[name] for name in self._simplify]
+        check_use(losses, added, entropy_grad, logits, logit_loss)
 
         # What went in and what came out in this step, by record.
         self._simplified: dict[tuple, tuple[Tensor, Tensor]] = {}
@@ -150,22 +150,22 @@ class SKDDistiller(ConfigurableDistiller):
 
     def _add_logit_loss(self, logits: str, cfg: dict) -> dict[str, str]:
         names = list(self.distill_losses)
-        expected = f'no {ADDED_LOSS!r}, which SKDDistiller adds'
-        expect(ADDED_LOSS not in names, 'distiller.distill_losses', names, expected)
+        expected = "no 'loss_skd', which SKDDistiller adds"
+        expect('loss_skd' not in names, 'distiller.distill_losses', names, expected)
         for recorders in (self.student_recorders, self.teacher_recorders):
-            recorders.recorders[ADDED_RECORDER] = TASK_UTILS.build(
+            recorders.recorders['skd_logits'] = TASK_UTILS.build(
                 dict(type='mmrazor.ModuleOutputsRecorder', source=logits)
             )
         with naming('distiller.logit_loss', cfg, 'the config of a loss'):
             loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
         argument = TEACHER_LOGITS.get(type(loss))
         expect(argument == 'preds_T', 'distiller.logit_loss', cfg, 'a loss of preds_S and preds_T')
-        self.distill_losses[ADDED_LOSS] = loss
-        self.loss_forward_mappings[ADDED_LOSS] = {
-            'preds_S': {'recorder': ADDED_RECORDER, 'from_student': True},
-            'preds_T': {'recorder': ADDED_RECORDER, 'from_student': False},
+        self.distill_losses['loss_skd'] = loss
+        self.loss_forward_mappings['loss_skd'] = {
+            'preds_S': {'recorder': 'skd_logits', 'from_student': True},
+            'preds_T': {'recorder': 'skd_logits', 'from_student': False},
         }
-        return {ADDED_LOSS: 'preds_T'}
+        return {'loss_skd': 'preds_T'}
 
     def prepare_from_student(self, model: BaseModel) -> None:
         """Initializes the student's recorders.
