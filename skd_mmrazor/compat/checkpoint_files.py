@@ -27,15 +27,16 @@ def check_checkpoint_files() -> None:
 
     @functools.wraps(original)
     def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> dict:
+        path = os.path.expanduser(filename)
         try:
-            _check_size(os.path.expanduser(filename))
+            _check_size(path)
             checkpoint = original(filename, *args, **kwargs)
             state = checkpoint.get('state_dict', checkpoint)
             if not isinstance(state, dict):
                 raise TypeError(f'its state_dict is a {type(state).__name__}, not a dict')
-        except OSError:
-            raise  # A file that is missing, or a server: these say so.
         except Exception as error:
+            if isinstance(error, OSError) and not os.path.isfile(path):
+                raise  # A file that is missing, or a server: these say so.
             raise pickle.UnpicklingError(
                 f'{filename!r} cannot be read, expected a whole checkpoint that holds weights '
                 f'and no code. {type(error).__name__}: {error}'
