@@ -79,6 +79,7 @@ ARGUMENTS = {
     'DISTLoss': ('logits_S', 'logits_T'),
     'DKDLoss': ('preds_S', 'preds_T', 'gt_labels'),
     'LogSpaceDKDLoss': ('preds_S', 'preds_T', 'gt_labels'),
+    'L2Loss': ('s_feature', 't_feature'),
     'WSLD': ('student', 'teacher', 'gt_labels'),
 }
 

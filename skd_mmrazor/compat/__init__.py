@@ -18,6 +18,9 @@ def apply() -> None:
     check_versions()
 
     # These import the packages that have just been checked.
+    from .annotations import check_annotations
+    from .checkpoint_files import check_checkpoint_files
+    from .checkpoint_fit import check_checkpoint_fit
     from .checkpoint_writes import save_checkpoints_whole
     from .checkpoints import allow_mmengine_checkpoints
     from .cpu_processes import allow_cpu_processes
@@ -27,10 +30,14 @@ def apply() -> None:
     from .mmcls import alias_mmcls, alias_registered_names
     from .package_metadata import replace_pkg_resources
     from .quantization import import_mmrazor_without_quantization
+    from .resume import resume_safely
     from .teacher_checkpoint import check_teacher_checkpoints
 
     replace_pkg_resources()
     allow_mmengine_checkpoints()
+    check_checkpoint_files()
+    check_checkpoint_fit()
+    resume_safely()
     save_checkpoints_whole()
     allow_cpu_processes()
     alias_mmcls()
@@ -40,3 +47,4 @@ def apply() -> None:
     alias_registered_names()
     adapt_deit()
     train_data_free_distillers()
+    check_annotations()

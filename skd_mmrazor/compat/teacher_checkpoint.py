@@ -10,6 +10,8 @@ from typing import Any
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from .checkpoint_fit import watch_parameters
+
 
 def check_teacher_checkpoints() -> None:
     """Puts :func:`load_teacher_checkpoint` in the place of mmengine's loader
@@ -38,7 +40,7 @@ def load_teacher_checkpoint(model: nn.Module, filename: str, **kwargs: Any) -> d
             the teacher.
     """
     key = f'model.teacher_ckpt={filename!r}'
-    before = {name: (p, p._version) for name, p in model.named_parameters()}
+    get_missing = watch_parameters(model)
     try:
         checkpoint = load_checkpoint(model, filename, **kwargs)
     except FileNotFoundError as error:
@@ -48,13 +50,12 @@ def load_teacher_checkpoint(model: nn.Module, filename: str, **kwargs: Any) -> d
             f'{key} cannot be read: expected a whole checkpoint that holds weights and no code. '
             f'{type(error).__name__}: {error}'
         ) from error
-    # A parameter that was copied into has a new version: whatever prefix the
-    # checkpoint used, this is what was loaded.
-    missing = [name for name, (p, version) in before.items() if p._version == version]
+    missing = get_missing()
     if missing:
+        total = len(list(model.parameters()))
         raise ValueError(
             f'{key} does not fit the teacher {_describe(model)}: '
-            f'{len(before) - len(missing)} of its {len(before)} parameters were found with the '
+            f'{total - len(missing)} of its {total} parameters were found with the '
             f'right shape, all were expected. The first one missing is {missing[0]!r}.'
         )
     return checkpoint

@@ -96,5 +96,5 @@ def test_a_pyramid_alone_is_not_taken_for_logits():
     for loss in ('loss_cls_0', 'loss_cls_1'):
         distiller.distill_losses.pop(loss)
         distiller.loss_forward_mappings.pop(loss)
-    with pytest.raises(ValueError, match=r"skd_logits.source='head.fc'.* module of the student"):
+    with pytest.raises(ValueError, match=r"distiller\.logits='head\.fc'.* module of the student"):
         algorithm(distiller)

@@ -105,6 +105,8 @@ class AttentionSimplifierConnector(BaseConnector):
         expect(known, f'{name}: attend_over', attend_over, "'samples' or 'classes'")
         known = softening in ('log_softmax', 'scale')
         expect(known, f'{name}: softening', softening, "'log_softmax' or 'scale'")
+        known = init_cfg is None or isinstance(init_cfg, (dict, list))
+        expect(known, f'{name}: init_cfg', init_cfg, 'a dict, or a list of dicts')
         self.num_classes = num_classes
         self.tau = float(tau)
         self.attend_over = attend_over

@@ -8,37 +8,45 @@ from mmrazor.models.distillers import BYOTDistiller, ConfigurableDistiller, OFDD
 from mmrazor.models.losses import OFDLoss
 from mmrazor.registry import MODELS
 
-from ...utils import expect
+from ...utils import expect, naming
 
 # These work with the distiller of their method only, so a config that has them
 # had that distiller before ``type='SKDDistiller'`` took its place.
 _DISTILLERS = {OFDLoss: OFDDistiller, BYOTConnector: BYOTDistiller}
 
 
-def find_base(base: str | None, parts: dict[str, Any]) -> type[ConfigurableDistiller]:
+def find_base(base: str | None, kwargs: dict[str, Any]) -> type[ConfigurableDistiller]:
     """The distiller that a config would have without SKD.
 
     Args:
         base (str, optional): Its name in the registry, where the config says it.
-        parts (dict): The configs of the losses and connectors, by name.
+        kwargs (dict): The arguments of a ``ConfigurableDistiller``.
 
     Returns:
         type[ConfigurableDistiller]: The distiller's class.
 
     Raises:
-        ValueError: There is no such distiller.
+        ValueError: There is no such distiller, or no such type.
     """
     if base is not None:
-        found = MODELS.get(base) if isinstance(base, str) else None
+        found = _get('distiller.base', base)
         valid = isinstance(found, type) and issubclass(found, ConfigurableDistiller)
         expect(valid, 'distiller.base', base, 'the registered name of a ConfigurableDistiller')
         return found
-    for cfg in parts.values():
-        kind = cfg.get('type') if isinstance(cfg, dict) else None
-        kind = MODELS.get(kind) if isinstance(kind, str) else kind
-        if kind in _DISTILLERS:
-            return _DISTILLERS[kind]
+    for part in ('distill_losses', 'connectors'):
+        configs = kwargs.get(part)
+        # Whatever is no config here is found, and named, when it is built.
+        for name, cfg in configs.items() if isinstance(configs, dict) else ():
+            kind = cfg.get('type') if isinstance(cfg, dict) else None
+            kind = _get(f'distiller.{part}.{name}.type', kind)
+            if isinstance(kind, type) and kind in _DISTILLERS:
+                return _DISTILLERS[kind]
     return ConfigurableDistiller
+
+
+def _get(key: str, kind: Any) -> Any:
+    with naming(key, kind, 'a registered name'):
+        return MODELS.get(kind) if isinstance(kind, str) else kind
 
 
 @functools.cache

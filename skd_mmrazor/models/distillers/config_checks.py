@@ -1,51 +1,90 @@
 """What a config of SKD can get wrong, found when it is built."""
 
+from inspect import Parameter, signature
 from typing import Any
 
+from mmrazor.models.distillers import ConfigurableDistiller
 from torch import nn
 
-from ...utils import expect, is_number
+from ...utils import expect, is_number, naming
+from ..losses.teacher_gradient import TEACHER_FEATURES
+from .config_errors import PARTS
+
+# The argument by which a loss takes the student's logits, by the teacher's.
+STUDENT_LOGITS = {
+    'preds_T': 'preds_S',
+    'logits_T': 'logits_S',
+    'teacher': 'student',
+    't_feature': 's_feature',
+}
+# What ``SKDDistiller`` logs beside the losses.
+_LOGGED = ('teacher_entropy', 'simplified_entropy', 'agreement', 'lam')
 
 
-def check_recorder_names(kwargs: dict[str, Any]) -> None:
-    """Finds a mapping to a recorder that the config does not define.
+def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
+    """Finds arguments that would be ignored, or fail without a word on where.
 
     Args:
+        distiller (type): The class that they are for.
         kwargs (dict): The arguments of a ``ConfigurableDistiller``.
 
     Raises:
-        ValueError: Names the mapping, the recorder and those defined.
+        ValueError: Names the argument, what it is and what it may be.
     """
-    for loss, mapping in (kwargs.get('loss_forward_mappings') or {}).items():
+    known = {
+        name
+        for base in distiller.__mro__
+        for name, parameter in signature(base.__init__).parameters.items()  # type: ignore[misc]
+        if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and name != 'self'
+    }
+    for name, value in kwargs.items():
+        expect(name in known, f'distiller.{name}', value, f'one of the arguments {sorted(known)}')
+    check_init_cfg('distiller.init_cfg', kwargs.get('init_cfg'))
+    for part in PARTS:
+        value = kwargs.get(part)
+        expect(value is None or isinstance(value, dict), f'distiller.{part}', value, 'a dict')
+        for name, cfg in (value or {}).items():
+            source = cfg.get('source', '') if isinstance(cfg, dict) else ''
+            expect(isinstance(source, str), f'distiller.{part}.{name}.source', source, 'a string')
+    losses = kwargs.get('distill_losses') or {}
+    mappings = kwargs.get('loss_forward_mappings') or {}
+    for loss, cfg in losses.items():
+        key = 'distiller.distill_losses'
+        expect(loss not in _LOGGED, key, loss, 'another name: SKDDistiller logs by this one')
+        expected = f'an entry in loss_forward_mappings too, which has {list(mappings)}'
+        expect(loss in mappings, f'{key}.{loss}', cfg, expected)
+    for loss, mapping in mappings.items():
+        key = f'distiller.loss_forward_mappings.{loss}'
+        expect(loss in losses, key, mapping, f'one of distill_losses: {list(losses)}')
+        expect(isinstance(mapping, dict), key, mapping, 'a dict of arguments')
         for argument, record in mapping.items():
-            key = f'distiller.loss_forward_mappings.{loss}.{argument}'
-            expect(isinstance(record, dict), key, record, "a dict with a 'recorder'")
-            side = 'student' if record.get('from_student') else 'teacher'
-            known = list(kwargs.get(f'{side}_recorders') or {})
-            name = record.get('recorder')
-            expect(name in known, f'{key}.recorder', name, f'one of {side}_recorders: {known}')
+            _check_record(f'{key}.{argument}', record, kwargs)
 
 
-def check_recorder_sources(side: str, recorders: dict[str, Any], model: nn.Module) -> None:
-    """Finds a recorder on a module that the model does not have.
+def _check_record(key: str, record: Any, kwargs: dict[str, Any]) -> None:
+    """Checks where an argument of a loss comes from."""
+    expect(isinstance(record, dict), key, record, "a dict with a 'recorder'")
+    known = list(signature(ConfigurableDistiller.get_record).parameters)[1:]
+    for name, value in record.items():
+        expect(name in known, f'{key}.{name}', value, f'one of the keys {known}')
+    from_student = record.get('from_student')
+    valid = isinstance(from_student, bool)
+    expect(valid, f'{key}.from_student', from_student, 'True or False')
+    side = 'student' if from_student else 'teacher'
+    for name, part in (('recorder', f'{side}_recorders'), ('connector', 'connectors')):
+        known, value = list(kwargs.get(part) or {}), record.get(name)
+        valid = value in known or (name == 'connector' and value is None)
+        expect(valid, f'{key}.{name}', value, f'one of {part}: {known}')
+    for name in ('record_idx', 'data_idx', 'connector_idx'):
+        value = record.get(name)
+        valid = type(value) is int or (value is None and name != 'record_idx')
+        expect(valid or name not in record, f'{key}.{name}', value, 'an integer')
 
-    Args:
-        side (str): ``'student'`` or ``'teacher'``.
-        recorders (dict): The recorders by name.
-        model (nn.Module): The model that they are to record.
 
-    Raises:
-        ValueError: Names the recorder, its source and the linear layers, among
-            which the logits are.
-    """
-    modules = dict(model.named_modules())
-    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
-    for name, recorder in recorders.items():
-        # The other recorders look for functions, methods and parameters.
-        if type(recorder).__name__.startswith('Module'):
-            key = f'distiller.{side}_recorders.{name}.source'
-            expected = f'a module of the {side} {type(model).__name__}; its linear layers: {linear}'
-            expect(recorder.source in modules, key, recorder.source, expected)
+def check_init_cfg(key: str, init_cfg: Any) -> None:
+    """Raises a ValueError that names the key unless mmengine takes an ``init_cfg``."""
+    valid = init_cfg is None or isinstance(init_cfg, (dict, list))
+    expect(valid, key, init_cfg, 'a dict, or a list of dicts')
 
 
 def check_simplify(mappings: dict[str, dict[str, dict]], loss: str, argument: str) -> None:
@@ -61,11 +100,62 @@ def check_simplify(mappings: dict[str, dict[str, dict]], loss: str, argument: st
     """
     known = f'a loss of loss_forward_mappings: {list(mappings)}'
     expect(loss in mappings, 'distiller.simplify', loss, known)
-    known = f'an argument of that loss: {list(mappings[loss])}'
-    expect(argument in mappings[loss], f'distiller.simplify.{loss}', argument, known)
-    from_student = mappings[loss][argument].get('from_student')
-    key = f'distiller.loss_forward_mappings.{loss}.{argument}.from_student'
-    expect(from_student is False, key, from_student, "False: the teacher's logits, recorded")
+    mapping = mappings[loss]
+    known = f'an argument of that loss: {list(mapping)}'
+    is_known = isinstance(argument, str) and argument in mapping
+    expect(is_known, f'distiller.simplify.{loss}', argument, known)
+    key = f'distiller.loss_forward_mappings.{loss}'
+    from_student = mapping[argument]['from_student']
+    expected = "False: the teacher's logits, recorded"
+    expect(from_student is False, f'{key}.{argument}.from_student', from_student, expected)
+    student = STUDENT_LOGITS.get(argument)
+    if student in mapping:
+        from_student = mapping[student]['from_student']
+        expect(from_student, f'{key}.{student}.from_student', from_student, 'True')
+    optimised = "a name with 'loss' in it: mmengine optimises no other, and SKD would not train"
+    expect('loss' in loss, 'distiller.distill_losses', loss, optimised)
+
+
+def check_mapping(name: str, loss: nn.Module, mapping: dict[str, dict]) -> None:
+    """Makes sure that a loss gets all arguments that it needs.
+
+    Args:
+        name (str): The loss's name in ``distill_losses``.
+        loss (nn.Module): The loss.
+        mapping (dict): Its entry in ``loss_forward_mappings``.
+
+    Raises:
+        TypeError: Names the mapping and the argument that is missing.
+    """
+    arguments = signature(loss.forward)
+    key = f'distiller.loss_forward_mappings.{name}'
+    with naming(key, list(mapping), f'the arguments of {type(loss).__name__}: {arguments}'):
+        arguments.bind(**mapping)
+
+
+def check_use(
+    losses: list[nn.Module], added: bool, entropy_grad: float, logits: str, logit_loss: Any
+) -> None:
+    """Finds arguments that would be ignored.
+
+    Args:
+        losses (list[nn.Module]): The losses that are simplified.
+        added (bool): Whether ``logit_loss`` was added.
+        entropy_grad (float): As for ``SKDDistiller``.
+        logits (str): As for ``SKDDistiller``.
+        logit_loss (dict | None): As for ``SKDDistiller``.
+
+    Raises:
+        ValueError: Names the argument and why it has no effect.
+    """
+    names = [type(loss).__name__ for loss in losses]
+    used = entropy_grad == 0 or any(hasattr(loss, 'entropy_grad') for loss in losses)
+    expected = f"0: the target's own entropy is no part of the gradient of {names}"
+    expect(used, 'distiller.entropy_grad', entropy_grad, expected)
+    expected = f'nothing: no loss is added beside {names}, which take logits'
+    looked_for = added or any(type(loss) in TEACHER_FEATURES for loss in losses)
+    expect(looked_for or logits == 'head.fc', 'distiller.logits', logits, expected)
+    expect(added or logit_loss is None, 'distiller.logit_loss', logit_loss, expected)
 
 
 def check_student_learns(mappings: dict[str, dict[str, dict]]) -> None:
@@ -114,29 +204,13 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
         losses (dict[str, nn.Module]): The losses by name.
 
     Raises:
-        ValueError: They differ, so the simplifier has to be told one.
+        ValueError: One is not a positive number, or they differ, so that the
+            simplifier has to be told one.
     """
     taus: dict[str, Any] = {name: loss.tau for name, loss in losses.items() if hasattr(loss, 'tau')}
+    for name, tau in taus.items():
+        valid = is_number(tau) and tau > 0
+        expect(valid, f'distiller.distill_losses.{name}.tau', tau, 'a positive number')
     agree = len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)
-
-
-def count_outputs(model: nn.Module, source: str) -> int | None:
-    """The number of classes that a module puts out.
-
-    Args:
-        model (nn.Module): The model.
-        source (str): Name of the module.
-
-    Returns:
-        int | None: The width of a linear layer or convolution, else what the
-        model's head says, else None.
-    """
-    module = dict(model.named_modules()).get(source)
-    head = getattr(model, 'head', None)
-    for owner, name in ((module, 'out_features'), (module, 'out_channels'), (head, 'num_classes')):
-        width = getattr(owner, name, None)
-        if isinstance(width, int):
-            return width
-    return None

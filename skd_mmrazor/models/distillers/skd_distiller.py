@@ -1,5 +1,6 @@
 """Student-friendly knowledge distillation for any config with a distiller."""
 
+import contextlib
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS, TASK_UTILS
 from torch import Tensor, nn
 
-from ...utils import expect
+from ...utils import expect, naming
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from ..losses.teacher_gradient import (
     TEACHER_FEATURES,
@@ -19,13 +20,21 @@ from ..losses.teacher_gradient import (
 )
 from .composition import compose, find_base
 from .config_checks import (
+    check_arguments,
+    check_mapping,
     check_minimised,
-    check_recorder_names,
-    check_recorder_sources,
     check_simplify,
     check_student_learns,
-    count_outputs,
+    check_use,
     get_common_tau,
+)
+from .config_errors import naming_losses, naming_parts
+from .model_checks import (
+    check_deliveries,
+    check_num_classes,
+    check_recorder_sources,
+    check_simplifier,
+    count_outputs,
 )
 from .target_statistics import compare_targets
 
@@ -92,12 +101,11 @@ class SKDDistiller(ConfigurableDistiller):
 
     def __new__(cls, *args: Any, base: str | None = None, **kwargs: Any) -> 'SKDDistiller':
         """Adds SKD to the distiller that the config would have without it."""
-        parts = {**(kwargs.get('distill_losses') or {}), **(kwargs.get('connectors') or {})}
-        return super().__new__(compose(cls, find_base(base, parts)))  # type: ignore[arg-type]
+        return super().__new__(compose(cls, find_base(base, kwargs)))  # type: ignore[arg-type]
 
     def __init__(
         self,
-        simplifier: dict,
+        simplifier: Any = None,
         simplify: dict[str, str] | None = None,
         entropy_grad: float = 0.0,
         logits: str = 'head.fc',
@@ -110,8 +118,10 @@ class SKDDistiller(ConfigurableDistiller):
         names_losses = simplify is None or (isinstance(simplify, dict) and bool(simplify))
         expect(names_losses, 'distiller.simplify', simplify, "a dict like dict(loss_kl='preds_T')")
         check_entropy_grad('distiller.entropy_grad', entropy_grad)
-        check_recorder_names(kwargs)
-        super().__init__(**kwargs)
+        check_arguments(type(self), kwargs)
+        with naming_parts(kwargs):
+            super().__init__(**kwargs)
+        check_deliveries(self.deliveries.deliveries)
         self.simplifier: Any = None
         self._simplifier_cfg = dict(simplifier)
         # The config's own mappings are left untouched.
@@ -122,22 +132,27 @@ class SKDDistiller(ConfigurableDistiller):
 
         check_student_learns(self.loss_forward_mappings)
         self._simplify = self._find_logit_losses(logits) if simplify is None else dict(simplify)
-        if not self._simplify:
-            cfg = logit_loss or dict(type='KLDivergence', tau=4.0)
+        added = not self._simplify
+        if added:
+            cfg = dict(type='KLDivergence', tau=4.0) if logit_loss is None else logit_loss
             self._simplify = self._add_logit_loss(logits, cfg)
         # A loss that is told not to detach wants the gradient in the teacher.
         self._detach = True
         for name, argument in self._simplify.items():
             check_simplify(self.loss_forward_mappings, name, argument)
             check_minimised(name, self.distill_losses[name])
-            self._detach &= getattr(self.distill_losses[name], 'teacher_detach', True)
+            check_mapping(name, self.distill_losses[name], self.loss_forward_mappings[name])
+            self._detach &= bool(getattr(self.distill_losses[name], 'teacher_detach', True))
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
             self.loss_forward_mappings[name][argument]['simplify'] = True
+        losses = [self.distill_losses[name] for name in self._simplify]
+        check_use(losses, added, entropy_grad, logits, logit_loss)
 
         # What went in and what came out in this step, by record.
         self._simplified: dict[tuple, tuple[Tensor, Tensor]] = {}
         self._untried: list[str] = []
+        self._stepped = False
 
     def _find_logit_losses(self, logits: str) -> dict[str, str]:
         found = {}
@@ -169,11 +184,15 @@ class SKDDistiller(ConfigurableDistiller):
         return self.teacher_recorders.get_recorder(record['recorder']).source
 
     def _add_logit_loss(self, logits: str, cfg: dict) -> dict[str, str]:
+        names = list(self.distill_losses)
+        expected = "no 'loss_skd', which SKDDistiller adds"
+        expect('loss_skd' not in names, 'distiller.distill_losses', names, expected)
         for recorders in (self.student_recorders, self.teacher_recorders):
             recorders.recorders['skd_logits'] = TASK_UTILS.build(
                 dict(type='mmrazor.ModuleOutputsRecorder', source=logits)
             )
-        loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
+        with naming('distiller.logit_loss', cfg, 'the config of a loss'):
+            loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
         argument = TEACHER_LOGITS.get(type(loss))
         expect(argument == 'preds_T', 'distiller.logit_loss', cfg, 'a loss of preds_S and preds_T')
         self.distill_losses['loss_skd'] = loss
@@ -192,7 +211,11 @@ class SKDDistiller(ConfigurableDistiller):
         Raises:
             ValueError: A recorder's source is not a module of the student.
         """
-        check_recorder_sources('student', self.student_recorders.recorders, model)
+        recorders = self.student_recorders.recorders
+        check_recorder_sources('student', recorders, model)
+        self._student_outputs = {
+            name: count_outputs(model, recorder.source) for name, recorder in recorders.items()
+        }
         super().prepare_from_student(model)
 
     def prepare_from_teacher(self, model: nn.Module) -> None:
@@ -215,18 +238,21 @@ class SKDDistiller(ConfigurableDistiller):
                 {name: self.distill_losses[name] for name in self._simplify}
             )
         with torch.random.fork_rng(devices=[]):
-            self.simplifier = MODELS.build(cfg)
+            with naming('distiller.simplifier', self._simplifier_cfg, 'a config that can be built'):
+                self.simplifier = MODELS.build(cfg)
+            check_simplifier(self.simplifier, cfg['num_classes'])
             self._untried = [
                 name for name in self._simplify if not self._try_loss(name, cfg['num_classes'])
             ]
 
     def _try_loss(self, name: str, num_classes: int) -> bool:
-        arguments = list(self.loss_forward_mappings[name])
         loss = self.distill_losses[name]
         given = getattr(loss, 'num_classes', num_classes)
         key = f'distiller.distill_losses.{name}.num_classes'
         expect(given == num_classes, key, given, f'{num_classes}, as the teacher has')
-        return check_gradient(name, loss, arguments, self._simplify[name], num_classes)
+        mapping, argument = self.loss_forward_mappings[name], self._simplify[name]
+        check_num_classes(mapping, argument, self._student_outputs, num_classes)
+        return check_gradient(name, loss, list(mapping), argument, num_classes)
 
     def _get_num_classes(self, teacher: nn.Module) -> int:
         given = self._simplifier_cfg.get('num_classes')
@@ -275,7 +301,9 @@ class SKDDistiller(ConfigurableDistiller):
             them out of the objective.
         """
         self._simplified.clear()
-        losses = super().compute_distill_losses()
+        with contextlib.nullcontext() if self._stepped else naming_losses(self):
+            losses = super().compute_distill_losses()
+        self._stepped = True
         if self._untried:
             self._try_losses(losses)
         losses.update(compare_targets(list(self._simplified.values()), self.simplifier.tau))

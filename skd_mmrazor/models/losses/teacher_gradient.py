@@ -8,6 +8,7 @@ import torch
 from mmrazor.models import losses as mmrazor_losses
 from torch import Tensor, nn
 
+from ...utils import expect, naming
 from .log_space_dkd_loss import LogSpaceDKDLoss
 from .log_space_kl_divergence import LogSpaceKLDivergence
 
@@ -43,15 +44,28 @@ def pass_gradient_to_teacher(name: str, loss: Any, entropy_grad: float) -> nn.Mo
     Returns:
         nn.Module: ``loss`` itself where it can be switched, else its log-space
         twin.
+
+    Raises:
+        ValueError: An argument of the loss is wrong, or contradicts
+            ``entropy_grad``.
     """
-    if type(loss) is mmrazor_losses.KLDivergence:
-        return LogSpaceKLDivergence(
-            loss.tau, loss.reduction, loss.loss_weight, entropy_grad=entropy_grad
-        )
-    if type(loss) is mmrazor_losses.DKDLoss:
-        return _log_space_dkd(name, loss, entropy_grad)
+    key = f'distiller.distill_losses.{name}'
+    detach = getattr(loss, 'teacher_detach', False)
+    expect(isinstance(detach, bool), f'{key}.teacher_detach', detach, 'True or False')
+    with naming(key, type(loss).__name__, 'sound arguments'):
+        if type(loss) is mmrazor_losses.KLDivergence:
+            return LogSpaceKLDivergence(
+                loss.tau, loss.reduction, loss.loss_weight, entropy_grad=entropy_grad
+            )
+        if type(loss) is mmrazor_losses.DKDLoss:
+            return _log_space_dkd(name, loss, entropy_grad)
     if hasattr(loss, 'teacher_detach'):
         loss.teacher_detach = False
+    if isinstance(loss, (LogSpaceKLDivergence, LogSpaceDKDLoss)) and entropy_grad:
+        own = loss.entropy_grad
+        expected = f'{entropy_grad}, as distiller.entropy_grad says'
+        expect(own in (0, entropy_grad), f'{key}.entropy_grad', own, expected)
+        loss.entropy_grad = entropy_grad
     return loss
 
 
@@ -88,7 +102,8 @@ def check_gradient(
         logits and labels could not: the first training step is then its test.
 
     Raises:
-        ValueError: The teacher's logits would get no gradient, or NaN or Inf.
+        ValueError: The teacher's logits would get no gradient, or NaN or Inf; or
+            a loss of mmrazor cannot be computed, which may be a TypeError too.
     """
     for shape in ((4, num_classes), (4, num_classes, 2, 2)):
         inputs = {
@@ -99,10 +114,15 @@ def check_gradient(
         }
         try:
             value = copy.deepcopy(loss).cpu()(**inputs)
-        except Exception:
+        except Exception as error:
+            failure = error
             continue
         raise_without_gradient(name, loss, value, inputs[teacher], teacher)
         return True
+    if type(loss) in TEACHER_LOGITS:
+        key = f'distiller.distill_losses.{name}'
+        with naming(key, type(loss).__name__, 'arguments with which it can be computed'):
+            raise failure
     return False
 
 
@@ -119,13 +139,20 @@ def raise_without_gradient(
         teacher (str): The argument that it got them by.
 
     Raises:
-        ValueError: The gradient is missing, or has NaN or Inf in it.
+        ValueError: The gradient is missing, or 0, or has NaN or Inf in it.
     """
     gradient = None
     if value.requires_grad:
         (gradient,) = torch.autograd.grad(value.sum(), logits, retain_graph=True, allow_unused=True)
-    if gradient is None or not torch.isfinite(gradient).all():
-        got = 'no gradient (it is detached, or an argmax)' if gradient is None else 'NaN or Inf'
+    got = ''
+    if gradient is None:
+        got = 'no gradient (it is detached, or an argmax)'
+    elif not torch.isfinite(gradient).all():
+        got = 'NaN or Inf'
+    # Only of mmrazor's losses is it known that they have no flat parts.
+    elif type(loss) in TEACHER_LOGITS and loss.loss_weight != 0 and not gradient.any():
+        got = 'a gradient of 0'
+    if got:
         raise ValueError(
             f'distiller.distill_losses.{name}: {type(loss).__name__} passes {got} to its argument '
             f'{teacher!r}, expected a finite gradient: the simplifier of SKD learns from nothing '

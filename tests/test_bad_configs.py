@@ -1,0 +1,351 @@
+"""Bad configs either train or are refused by a message that names their key.
+
+Valid configs are mutated, once or twice: keys misspelt, added and removed, values
+replaced, moved and doubled. ``test_mutated_configs`` tries 2,500 of them, which
+hypothesis draws alike in every run, and ``test_a_misspelt_key_is_never_ignored``
+all 816 misspellings of every key of the valid ones.
+"""
+
+import copy
+import traceback
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmrazor.registry import MODELS
+
+import skd_mmrazor
+from skd_mmrazor.models.distillers.config_errors import naming_losses
+
+from .conftest import algorithm, batch, classifier, distiller
+
+SIMPLIFIER = dict(type='AttentionSimplifierConnector')
+FC = dict(type='ModuleOutputs', source='head.fc')
+NECK = dict(type='ModuleOutputs', source='neck')
+FORWARD = 'mmpretrain.models.heads.linear_head.LinearClsHead.forward'
+
+
+def logit_config(losses, **arguments):
+    cfg = distiller(losses, **arguments)
+    if not any('gt_labels' in mapping for mapping in cfg['loss_forward_mappings'].values()):
+        cfg['student_recorders'].pop('gt_labels', None)
+    return cfg
+
+
+def feature_config(**arguments):
+    """A loss of pooled features, with a connector, and none of logits."""
+    return dict(
+        type='SKDDistiller',
+        simplifier=dict(SIMPLIFIER),
+        student_recorders=dict(neck=dict(NECK)),
+        teacher_recorders=dict(neck=dict(NECK)),
+        connectors=dict(widen=dict(type='TorchFunctionalConnector', function_name='relu')),
+        distill_losses=dict(loss_rkd=dict(type='DistanceWiseRKD', with_l2_norm=True)),
+        loss_forward_mappings=dict(
+            loss_rkd=dict(
+                preds_S=dict(recorder='neck', from_student=True, data_idx=0, connector='widen'),
+                preds_T=dict(recorder='neck', from_student=False, data_idx=0, record_idx=0),
+            )
+        ),
+        **arguments,
+    )
+
+
+VALID = {
+    'kd': logit_config({'loss_kl': dict(type='KLDivergence', tau=4, reduction='mean')}),
+    'kd with all arguments': logit_config(
+        {'loss_kl': dict(type='KLDivergence', tau=2, loss_weight=3.0, teacher_detach=True)},
+        simplify=dict(loss_kl='preds_T'),
+        entropy_grad=0.5,
+        base='ConfigurableDistiller',
+        simplifier=dict(
+            SIMPLIFIER,
+            num_classes=10,
+            tau=4.0,
+            attend_over='classes',
+            embed_dims=16,
+            num_heads=2,
+            lam=0.2,
+            learn_lam=False,
+            softening='scale',
+        ),
+    ),
+    'dkd': logit_config({'loss_dkd': dict(type='DKDLoss', tau=4, alpha=1.0, beta=2.0)}),
+    'log-space dkd': logit_config({'loss_dkd': dict(type='LogSpaceDKDLoss', entropy_grad=0.5)}),
+    'dist': logit_config({'loss_dist': dict(type='DISTLoss', inter_loss_weight=2.0, tau=2)}),
+    'l2 on logits': logit_config({'loss_l2': dict(type='L2Loss', loss_weight=0.5)}),
+    'kd and wsld': logit_config(
+        {
+            'loss_kl': dict(type='KLDivergence', tau=2),
+            'loss_wsld': dict(type='WSLD', tau=2, num_classes=10),
+        }
+    ),
+    'methods': logit_config(
+        {'loss_ce': dict(type='KDSoftCELoss', tau=2, mult_tem_square=False)},
+        student_recorders=dict(fc=dict(type='MethodOutputs', source=FORWARD)),
+        distill_deliveries=dict(
+            loss=dict(
+                type='MethodOutputs',
+                max_keep_data=1,
+                method_path='mmpretrain.models.heads.cls_head.ClsHead._get_loss',
+            )
+        ),
+    ),
+    'features': feature_config(),
+    'features and logits': feature_config(
+        logits='head.fc', logit_loss=dict(type='KLDivergence', tau=3.0)
+    ),
+}
+
+VALUES = [
+    *(None, True, False, 0, 1, -1, 2, 7, 10, 0.5, -0.5, 1e-30, 1e-300, 1e300, 10**400),
+    *(float('nan'), float('inf'), -float('inf')),
+    *('', 'x', b'fc', 'fc', 'gt_labels', 'head.fc', 'head', 'neck', 'backbone.conv1', FORWARD),
+    *('loss_kl', 'loss_dkd', 'preds_S', 'preds_T', 'teacher', 'none', 'sum', 'classes'),
+    *('KLDivergence', 'CrossEntropyLoss', 'L2Loss', 'DKDLoss', 'SKDDistiller'),
+    *('OFDDistiller', 'BYOTDistiller', 'OFDLoss', 'BYOTConnector', 'nowhere.X', 'a.b.c'),
+    *('AttentionSimplifierConnector', 'ModuleInputs', 'FunctionOutputs', 'Parameter'),
+    *([], {}, (), [1], [{}], {'x': 1}, {'type': 'KLDivergence'}, {'type': 'Nope'}, {1}),
+    *(dict, torch.nn.Linear, torch.nn.Identity),
+]
+
+
+KINDS = ['replace'] * 5 + ['tweak'] * 3 + ['move'] * 2 + ['delete', 'add', 'classes']
+
+
+def paths(node, path=()):
+    """Every key of nested dicts, but for the type of the distiller itself."""
+    for key, value in node.items():
+        if path or key != 'type':
+            yield (*path, key)
+            if isinstance(value, dict):
+                yield from paths(value, (*path, key))
+
+
+def parent(cfg, path):
+    for key in path[:-1]:
+        cfg = cfg[key]
+    return cfg
+
+
+def rename(cfg, path, name):
+    owner = parent(cfg, path)
+    items = [(name if key == path[-1] else key, value) for key, value in owner.items()]
+    owner.clear()
+    owner.update(items)
+
+
+@st.composite
+def mutated_configs(draw):
+    """A config, the classes of student and teacher, and what was changed."""
+    cfg = copy.deepcopy(VALID[draw(st.sampled_from(list(VALID)))])
+    classes = [10, 10]
+    changes = []
+    for _ in range(draw(st.integers(1, 2))):
+        path = draw(st.sampled_from(list(paths(cfg))))
+        key = path[-1]
+        kind = draw(st.sampled_from(KINDS))
+        if kind == 'replace':
+            parent(cfg, path)[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
+        elif kind == 'tweak':
+            value = parent(cfg, path)[key]
+            if isinstance(value, (int, float)):
+                parent(cfg, path)[key] = not value if isinstance(value, bool) else 2 * value
+        elif kind == 'move':
+            other = draw(st.sampled_from(list(paths(cfg))))
+            parent(cfg, path)[key] = copy.deepcopy(parent(cfg, other)[other[-1]])
+        elif kind == 'delete':
+            del parent(cfg, path)[key]
+        elif kind == 'add':
+            key = draw(st.sampled_from(['tua', 'data_idx', 'loss_x', 'num_classes', 'logits']))
+            parent(cfg, path)[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
+        else:
+            key = 'num_classes'
+            classes[draw(st.integers(0, 1))] = draw(st.sampled_from([2, 7, 11]))
+        changes.append((kind, path, key))
+        if not list(paths(cfg)):
+            break
+    return cfg, classes, changes
+
+
+def train_step(cfg, classes=(10, 10)):
+    """Builds student, teacher and distiller and makes a step; returns the distiller."""
+    student, teacher = (classifier(w, n) for w, n in zip((2, 4), classes, strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        model = MODELS.build(algorithm(copy.deepcopy(cfg), architecture=student, teacher=teacher))
+        model.distiller.init_weights()
+        losses = model(*batch(num_classes=min(classes)), mode='loss')
+    loss, _ = model.parse_losses(losses)
+    loss.backward()
+    assert loss.isfinite(), losses
+    return model.distiller
+
+
+def assert_trains(distiller):
+    simplifier = distiller.simplifier
+    gradients = [p.grad for p in simplifier.parameters()]
+    assert all(g is None or g.isfinite().all() for g in gradients)
+    learns = any(g is not None and g.abs().max() > 0 for g in gradients)
+    held = getattr(simplifier, 'lam', None) == 0
+    weights = ('loss_weight', 'alpha', 'beta', 'inter_loss_weight', 'intra_loss_weight')
+    losses = distiller.distill_losses.values()
+    muted = any(getattr(loss, weight, 1) == 0 for loss in losses for weight in weights)
+    assert learns or held or muted
+
+
+def assert_is_ours(error, *names):
+    """The error was raised in this package and names a key that was changed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    assert Path(frames[-1].filename).is_relative_to(Path(skd_mmrazor.__file__).parent), frames
+    assert type(error) in (ValueError, TypeError)  # mmengine may rebuild it from one string
+    message = str(error)
+    assert 'expected' in message, message
+    assert 'distiller.' in message, message
+    assert any(str(name) in message for name in names), (message, names)
+
+
+@pytest.mark.parametrize('name', VALID)
+def test_valid_configs_train(name):
+    assert_trains(train_step(VALID[name]))
+
+
+def changed(name, **arguments):
+    return dict(copy.deepcopy(VALID[name]), **arguments)
+
+
+def mapping(loss, **records):
+    records = dict(copy.deepcopy(VALID['kd']['loss_forward_mappings']['loss_kl']), **records)
+    return {loss: records}
+
+
+FROM_TEACHER = dict(recorder='fc', from_student=False)
+RKD = dict(loss_rkd=dict(type='DistanceWiseRKD'))
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'message'),
+    [
+        (changed('kd', simplifer=SIMPLIFIER), r'distiller\.simplifer=.* one of the arguments'),
+        (
+            changed('dist', entropy_grad=0.5),
+            r"entropy_grad=0\.5, expected 0: .* no part of .*'DISTLoss'",
+        ),
+        (
+            changed('log-space dkd', entropy_grad=1.0),
+            r'loss_dkd\.entropy_grad=0\.5, expected 1\.0, as distiller\.entropy_grad says',
+        ),
+        (changed('kd', logits='head.fc2'), r"distiller\.logits='head\.fc2', expected nothing"),
+        (
+            changed('kd', logit_loss=dict(type='KLDivergence')),
+            r'distiller\.logit_loss=.*, expected nothing: no loss is added beside',
+        ),
+        (changed('features', logit_loss={}), r'distiller\.logit_loss=\{\}, expected the config'),
+        (changed('features', logits='fc'), r"distiller\.logits='fc', expected a module of"),
+        (
+            changed('kd', distill_losses=dict(VALID['kd']['distill_losses'], **RKD)),
+            r"distill_losses\.loss_rkd=.* an entry in loss_forward_mappings.*\['loss_kl'\]",
+        ),
+        (
+            changed(
+                'kd',
+                distill_losses=dict(kd=dict(type='KLDivergence')),
+                loss_forward_mappings=mapping('kd'),
+            ),
+            r"distill_losses='kd', expected a name with 'loss' in it",
+        ),
+        (
+            changed('kd', loss_forward_mappings=mapping('loss_kl', preds_S=FROM_TEACHER)),
+            r"loss_forward_mappings=.*, expected a loss with 'from_student=True'",
+        ),
+        (
+            changed(
+                'kd and wsld',
+                loss_forward_mappings=dict(
+                    VALID['kd and wsld']['loss_forward_mappings'],
+                    **mapping('loss_kl', preds_S=FROM_TEACHER),
+                ),
+            ),
+            r'loss_kl\.preds_S\.from_student=False, expected True',
+        ),
+        (
+            changed('kd', loss_forward_mappings=mapping('loss_kl', preds_X=FROM_TEACHER)),
+            r'loss_forward_mappings\.loss_kl=.*preds_X is not in the signature of KLDivergence',
+        ),
+        (
+            changed('kd', distill_losses=dict(loss_kl=dict(type='KLDiv'))),
+            r"distill_losses\.loss_kl=\{'type': 'KLDiv'\}, .*KeyError: 'KLDiv is not in",
+        ),
+        (
+            changed('kd', simplifier=dict(SIMPLIFIER, heads=2)),
+            r"distiller\.simplifier=.*TypeError: .*unexpected keyword argument 'heads'",
+        ),
+    ],
+)
+def test_messages(cfg, message):
+    with pytest.raises((ValueError, TypeError), match=message) as caught:
+        train_step(cfg)
+    assert_is_ours(caught.value, 'distiller')
+
+
+def test_a_student_of_other_classes_is_refused_when_built():
+    message = r'student_recorders\.fc: num_classes of the student=7, expected 10, as the teacher'
+    with pytest.raises(ValueError, match=message):
+        train_step(VALID['kd'], classes=(7, 10))
+
+
+def test_an_added_loss_does_not_replace_one_of_its_name():
+    cfg = copy.deepcopy(VALID['features'])
+    for part in ('distill_losses', 'loss_forward_mappings'):
+        rename(cfg, (part, 'loss_rkd'), 'loss_skd')
+    with pytest.raises(ValueError, match=r"\['loss_skd'\], expected no 'loss_skd', which"):
+        train_step(cfg)
+
+
+def test_entropy_grad_reaches_a_log_space_loss_of_the_config():
+    losses = {'loss_dkd': dict(type='LogSpaceDKDLoss')}
+    trained = train_step(logit_config(losses, entropy_grad=0.3))
+    assert trained.distill_losses['loss_dkd'].entropy_grad == 0.3
+
+
+def test_running_out_of_memory_stays_what_it_is():
+    """mmengine and users act on that type."""
+    with pytest.raises(torch.cuda.OutOfMemoryError), naming_losses(None):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=2500,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(mutated_configs())
+def test_mutated_configs(mutated):
+    cfg, classes, changes = mutated
+    try:
+        trained = train_step(cfg, classes)
+    except Exception as error:
+        assert_is_ours(error, *(key for _, path, added in changes for key in (*path, added)))
+    else:
+        assert_trains(trained)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', VALID)
+def test_a_misspelt_key_is_never_ignored(name):
+    for path in paths(VALID[name]):
+        key = path[-1]
+        if path[:-1] == ('distill_deliveries',):  # nothing refers to these names
+            continue
+        for misspelt in (f'{key}s', key[:-1], key.upper()):
+            cfg = copy.deepcopy(VALID[name])
+            rename(cfg, path, misspelt)
+            with pytest.raises((ValueError, TypeError)) as caught:
+                train_step(cfg)
+            assert_is_ours(caught.value, misspelt, key)
