@@ -5,6 +5,8 @@ import torch
 
 from benchmarks.compatibility.walk import CONFIGS, load, make_data, train
 
+from .conftest import run_python
+
 pytestmark = pytest.mark.slow
 
 REFUSED = {
@@ -74,3 +76,17 @@ def test_a_generators_distiller_is_refused(name, data):
     cfg.model.generator_distiller.update(type='SKDDistiller', simplifier=simplifier)
     with pytest.raises(ValueError, match=r'trains? a generator|a generator .* is trained'):
         train(cfg)
+
+
+@pytest.mark.parametrize('name', [name for name in DATA_FREE if 'dafl' in name])
+def test_two_processes_of_a_data_free_config_hold_the_same_simplifier(name, tmp_path, monkeypatch):
+    """Each process generates images of its own."""
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    run_python(
+        *('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2'),
+        *('-m', 'tests.data_free_processes', name, tmp_path),
+    )
+    ours, theirs = (torch.load(tmp_path / f'{rank}.pth') for rank in (0, 1))
+    assert ours['lam_logit'] != 0
+    for key, value in ours.items():
+        assert torch.equal(value, theirs[key]), key
