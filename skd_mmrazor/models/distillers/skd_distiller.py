@@ -6,14 +6,12 @@ from typing import Any
 import torch
 from mmengine.model import BaseModel
 from mmrazor.models.distillers import ConfigurableDistiller
-from mmrazor.registry import MODELS, TASK_UTILS
+from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from ...utils import expect, naming
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from ..losses.teacher_gradient import (
-    TEACHER_FEATURES,
-    TEACHER_LOGITS,
     check_gradient,
     pass_gradient_to_teacher,
     raise_without_gradient,
@@ -29,6 +27,7 @@ from .config_checks import (
     get_common_tau,
 )
 from .config_errors import naming_losses, naming_parts
+from .logit_losses import add_logit_loss, find_logit_losses
 from .model_checks import (
     check_deliveries,
     check_num_classes,
@@ -131,11 +130,11 @@ class SKDDistiller(ConfigurableDistiller):
         }
 
         check_student_learns(self.loss_forward_mappings)
-        self._simplify = self._find_logit_losses(logits) if simplify is None else dict(simplify)
+        self._simplify = find_logit_losses(self, logits) if simplify is None else dict(simplify)
         added = not self._simplify
         if added:
             cfg = dict(type='KLDivergence', tau=4.0) if logit_loss is None else logit_loss
-            self._simplify = self._add_logit_loss(logits, cfg)
+            self._simplify = add_logit_loss(self, logits, cfg)
         # A loss that is told not to detach wants the gradient in the teacher.
         self._detach = True
         for name, argument in self._simplify.items():
@@ -153,54 +152,6 @@ class SKDDistiller(ConfigurableDistiller):
         self._simplified: dict[tuple, tuple[Tensor, Tensor]] = {}
         self._untried: list[str] = []
         self._stepped = False
-
-    def _find_logit_losses(self, logits: str) -> dict[str, str]:
-        found = {}
-        for name, loss in self.distill_losses.items():
-            mapping = self.loss_forward_mappings.get(name, {})
-            argument = TEACHER_LOGITS.get(type(loss))
-            if argument is not None and self._records_features(mapping.get(argument, {})):
-                continue
-            feature = TEACHER_FEATURES.get(type(loss))
-            if feature is not None and self._records_logits(mapping.get(feature, {}), logits):
-                argument = feature
-            if argument is not None:
-                key = f'distiller.loss_forward_mappings.{name}'
-                expect(argument in mapping, key, mapping, f'an entry for {argument!r}')
-                found[name] = argument
-        return found
-
-    def _records_features(self, record: dict) -> bool:
-        # As channel-wise distillation of a detector's pyramid.
-        return not {'backbone', 'neck'}.isdisjoint(self._get_source(record).split('.'))
-
-    def _records_logits(self, record: dict, logits: str) -> bool:
-        # Of several teachers, a module is named ``teacher.head.fc``.
-        return f'.{self._get_source(record)}'.endswith(f'.{logits}') and 'connector' not in record
-
-    def _get_source(self, record: dict) -> str:
-        if not record or record['from_student']:
-            return ''
-        return self.teacher_recorders.get_recorder(record['recorder']).source
-
-    def _add_logit_loss(self, logits: str, cfg: dict) -> dict[str, str]:
-        names = list(self.distill_losses)
-        expected = "no 'loss_skd', which SKDDistiller adds"
-        expect('loss_skd' not in names, 'distiller.distill_losses', names, expected)
-        for recorders in (self.student_recorders, self.teacher_recorders):
-            recorders.recorders['skd_logits'] = TASK_UTILS.build(
-                dict(type='mmrazor.ModuleOutputsRecorder', source=logits)
-            )
-        with naming('distiller.logit_loss', cfg, 'the config of a loss'):
-            loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
-        argument = TEACHER_LOGITS.get(type(loss))
-        expect(argument == 'preds_T', 'distiller.logit_loss', cfg, 'a loss of preds_S and preds_T')
-        self.distill_losses['loss_skd'] = loss
-        self.loss_forward_mappings['loss_skd'] = {
-            'preds_S': {'recorder': 'skd_logits', 'from_student': True},
-            'preds_T': {'recorder': 'skd_logits', 'from_student': False},
-        }
-        return {'loss_skd': 'preds_T'}
 
     def prepare_from_student(self, model: BaseModel) -> None:
         """Initializes the student's recorders.
