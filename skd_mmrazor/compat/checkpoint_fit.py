@@ -14,10 +14,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 
+@functools.cache  # Once, however often it is called.
 def check_checkpoint_fit() -> None:
     """Makes sure that ``load_from`` and ``Pretrained`` load a parameter at least."""
-    if hasattr(Runner.load_checkpoint, '__wrapped__'):
-        return
     load_from, pretrained = Runner.load_checkpoint, PretrainedInit.__call__
 
     @functools.wraps(load_from)

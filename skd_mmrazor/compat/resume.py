@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from .checkpoint_fit import watch_parameters
 
 
+@functools.cache  # Once, however often it is called.
 def resume_safely() -> None:
     """Drops the config of a checkpoint before ``Runner.resume`` sees it.
 
@@ -22,8 +23,6 @@ def resume_safely() -> None:
     the file.
     """
     original = Runner.resume
-    if hasattr(original, '__wrapped__'):
-        return
 
     @functools.wraps(original)
     def resume(self: Runner, filename: str, *args: Any, **kwargs: Any) -> None:

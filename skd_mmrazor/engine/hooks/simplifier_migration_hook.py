@@ -115,6 +115,7 @@ def _continue_schedule(group: dict[str, Any], old: dict[str, Any]) -> None:
             group[key] = value if start == old_start else start * (value / old_start)
 
 
+@functools.cache  # Once, however often it is called.
 def migrate_checkpoints() -> None:
     """Lets every runner have the hook that loads a checkpoint.
 
@@ -122,8 +123,6 @@ def migrate_checkpoints() -> None:
     that it has.
     """
     original = Runner.load_checkpoint
-    if hasattr(original, '__wrapped__'):
-        return
 
     @functools.wraps(original)
     def load_checkpoint(self: Runner, *args: Any, **kwargs: Any) -> dict:
