@@ -63,10 +63,11 @@ def step(model, path):
 
 def by_speed(paths):
     """Parameters, those of large networks marked as slow."""
-    large = ('deit', 'mobilenet', 'resnet50')
+    large = ('deit', 'mobilenet', 'resnet50', 'cifar100')
+    slow = [any(name in path.name for name in large) for path in paths]
     return [
-        pytest.param(p, marks=pytest.mark.slow if any(n in p.name for n in large) else ())
-        for p in paths
+        pytest.param(path, marks=pytest.mark.slow if s else ())
+        for path, s in zip(paths, slow, strict=True)
     ]
 
 

@@ -1,0 +1,118 @@
+"""The CIFAR-100 benchmark of the distillation literature, with and without SKD.
+
+Trains the teachers, then pairs of networks by methods by seeds, one run a GPU
+(one at a time without any), and prints a table. It can be killed at any time and
+started again: a finished run is not repeated, others go on.
+
+Usage:
+    python -m benchmarks.accuracy.cifar100 [--pairs resnet32x4_resnet8x4 ...]
+        [--methods kd skd_kd ...] [--seeds 3] [--dataset cifar100|glyph100]
+        [--epochs 240] [--teachers DIR] [--work-dir DIR] [--dry-run]
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+import torch
+
+from .runs import ROOT, Run, train_all
+from .summary import plot, summarise, to_markdown, write_csv
+
+CONFIGS = ROOT / 'configs' / 'cifar100'
+SUFFIX = '_240e_cifar100'
+PAIRS = sorted(p.stem[3 : -len(SUFFIX)] for p in CONFIGS.glob('kd_*.py'))
+METHODS = ['kd', 'skd_kd', 'dkd', 'skd_dkd']
+METRIC = 'accuracy/top1'
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add('--pairs', nargs='+', default=PAIRS, choices=PAIRS, help='default: all', metavar='PAIR')
+    add('--methods', nargs='+', default=METHODS, help="also 'student' (alone), 'crd', 'skd_crd' …")
+    add('--seeds', type=int, default=3, help='seeds 0 to SEEDS - 1')
+    add('--dataset', choices=['cifar100', 'glyph100'], default='cifar100')
+    add('--epochs', type=int, default=240, help='all milestones are scaled with them')
+    add('--teachers', type=Path, help='checkpoints NETWORK.pth, in the place of training them')
+    add('--gpus', nargs='+', help='default: all', default=_get_gpus())
+    add('--work-dir', type=Path, help='default: work_dirs/benchmark_DATASET_EPOCHSe')
+    add('--cfg-options', nargs='+', default=[], help='overrides of every config, K=V')
+    add('--dry-run', action='store_true', help='print the commands and stop')
+    args = parser.parse_args()
+    args.work_dir = args.work_dir or Path(f'work_dirs/benchmark_{args.dataset}_{args.epochs}e')
+    for pair in args.pairs:
+        for name in (_get_config(pair, method) for method in args.methods):
+            if not name.exists():
+                parser.error(f'--methods: there is no {name.relative_to(ROOT)}')
+    return args
+
+
+def _get_gpus() -> list[str]:
+    # Without a GPU one run at a time, which sees none.
+    return [str(i) for i in range(torch.cuda.device_count())] or ['']
+
+
+def _get_config(pair: str, method: str) -> Path:
+    name = pair.split('_')[1] if method == 'student' else f'{method}_{pair}'
+    return CONFIGS / f'{name}{SUFFIX}.py'
+
+
+def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
+    """The runs of a command line.
+
+    Args:
+        args (argparse.Namespace): The command line.
+
+    Returns:
+        tuple[list[Run], list[Run]]: Those of the teachers, which come first, and
+        all others, seed by seed.
+    """
+    env = {'CIFAR100_DATASET': args.dataset, 'CIFAR100_EPOCHS': str(args.epochs)}
+    options = tuple(args.cfg_options)
+    teachers, checkpoints = {}, {}
+    for name in sorted({pair.split('_')[0] for pair in args.pairs}):
+        run = Run(CONFIGS / f'{name}{SUFFIX}.py', 0, args.work_dir / 'teachers', options, env)
+        if args.teachers:
+            checkpoints[name] = args.teachers / f'{name}.pth'
+        else:
+            teachers[name] = run
+            checkpoints[name] = run.work_dir / f'epoch_{args.epochs}.pth'
+    students = {}
+    for seed in range(args.seeds):
+        for pair in args.pairs:
+            for method in args.methods:
+                teacher = (f'model.teacher_ckpt={checkpoints[pair.split("_")[0]]}',)
+                config = _get_config(pair, method)
+                more = () if method == 'student' else teacher
+                run = Run(config, seed, args.work_dir, (*options, *more), env)
+                students[run.work_dir] = run  # Once, though pairs share a student.
+    return list(teachers.values()), list(students.values())
+
+
+def main() -> None:
+    """Runs everything; writes ``results.md``, ``.csv`` and ``.png`` to the work dir."""
+    args = parse_args()
+    teachers, students = plan(args)
+    if args.dry_run:
+        for run in teachers + students:
+            env = ' '.join(f'{key}={value}' for key, value in run.env.items())
+            print(env, shlex.join(run.command('train', '--resume')))
+        return
+    failed = train_all(teachers, args.gpus)
+    if failed:
+        raise SystemExit(f'{len(failed)} of {len(teachers)} teachers failed.')
+    failed = train_all(students, args.gpus)
+    rows = summarise(teachers + students, METRIC)
+    table = to_markdown(rows, METRIC)
+    print('\n' + table)
+    (args.work_dir / 'results.md').write_text(table + '\n')
+    write_csv(rows, args.work_dir / 'results.csv')
+    plot(rows, METRIC, args.work_dir / 'results.png')
+    if failed:
+        raise SystemExit(f'{len(failed)} of {len(students)} runs failed.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,136 @@
+"""Trains configs over seeds, each once, on as many devices as there are."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training of a config with a seed.
+
+    Attributes:
+        config (Path): The config file.
+        seed (int): The seed of everything random in the run.
+        folder (Path): Where all runs are; this one's is ``folder/name/seedN``.
+        options (tuple[str]): Overrides of the config, ``key=value``.
+        env (dict[str, str]): Environment variables that the config reads.
+    """
+
+    config: Path
+    seed: int
+    folder: Path
+    options: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of checkpoints, logs and the result."""
+        return self.folder / self.config.stem / f'seed{self.seed}'
+
+    @property
+    def result(self) -> dict | None:
+        """What the last validation found, once the run has finished."""
+        path = self.work_dir / 'result.json'
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def command(self, tool: str = 'train', *arguments: str) -> list[str]:
+        """The command line of the run.
+
+        Args:
+            tool (str): ``'train'`` or ``'test'``.
+            *arguments (str): Further arguments of that tool.
+        """
+        script = str(ROOT / 'tools' / f'{tool}.py')
+        options = [f'randomness.seed={self.seed}', *self.options]
+        paths = [str(self.config), *arguments, '--work-dir', str(self.work_dir)]
+        return [sys.executable, script, *paths, '--cfg-options', *options]
+
+    def __str__(self) -> str:
+        return f'{self.config.stem}, seed {self.seed}'
+
+
+def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
+    """Trains what has not finished yet, one run a device at a time.
+
+    A run that was killed goes on from its last checkpoint. One that fails does
+    not stop the others. Ending this process ends the runs.
+
+    Args:
+        runs (list[Run]): All runs.
+        devices (list[str]): For each run at a time, its ``CUDA_VISIBLE_DEVICES``;
+            an empty one trains on the CPU.
+
+    Returns:
+        list[Run]: Those that failed.
+    """
+    waiting = [run for run in runs if run.result is None]
+    done, total = len(runs) - len(waiting), len(runs)
+    free, active, failed = list(devices), {}, []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        while waiting or active:
+            while waiting and free:
+                run, device = waiting.pop(0), free.pop(0)
+                print(f'[{done}/{total}] {run}: starts', flush=True)
+                active[_start(run, device)] = run, device, time.time()
+            time.sleep(0.5)
+            for process in [p for p in active if p.poll() is not None]:
+                run, device, start = active.pop(process)
+                free.append(device)
+                done += 1
+                if process.returncode == 0:
+                    _write_result(run, device)
+                    said = f'done in {(time.time() - start) / 60:.1f} min'
+                else:
+                    failed.append(run)
+                    said = f'FAILED, see {run.work_dir}/train.log'
+                print(f'[{done}/{total}] {run}: {said}', flush=True)
+    finally:
+        for process in active:
+            process.terminate()
+    return failed
+
+
+def _start(run: Run, device: str) -> subprocess.Popen:
+    run.work_dir.mkdir(parents=True, exist_ok=True)
+    log = open(run.work_dir / 'train.log', 'a')  # noqa: SIM115 (the child writes to it)
+    # The child holds the lock, and so outlives a parent that is killed.
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SystemExit(f'{run.work_dir} is being trained by another process.') from error
+    return subprocess.Popen(
+        run.command('train', '--resume'), stdout=log, stderr=log, env=_environment(run, device)
+    )
+
+
+def _environment(run: Run, device: str) -> dict[str, str]:
+    return {**os.environ, **run.env, 'CUDA_VISIBLE_DEVICES': device}
+
+
+def _write_result(run: Run, device: str) -> None:
+    checkpoint = Path((run.work_dir / 'last_checkpoint').read_text().strip())
+    epoch = int(re.findall(r'\d+', checkpoint.stem)[-1])
+    records = [
+        json.loads(line)
+        for path in sorted(run.work_dir.glob('*/vis_data/scalars.json'))
+        for line in path.read_text().splitlines()
+    ]
+    # Of a validation, the step is the epoch; of a training step there is a loss.
+    found = [r for r in records if r.get('step') == epoch and 'epoch' not in r]
+    if not found:
+        # Killed after its last checkpoint, before its last validation.
+        command = run.command('test', str(checkpoint))
+        subprocess.run(command, check=True, env=_environment(run, device), capture_output=True)
+        found = [json.loads(max(run.work_dir.glob('*/*.json')).read_text())]
+    (run.work_dir / 'result.json').write_text(json.dumps(found[-1]))

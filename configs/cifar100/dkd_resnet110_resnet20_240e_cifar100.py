@@ -1,0 +1,11 @@
+_base_ = [
+    '../_base_/methods/dkd_cifar100.py',
+    '../_base_/datasets/{{$CIFAR100_DATASET:cifar100}}_bs64.py',
+]
+
+model = dict(
+    architecture=_base_.resnet20,
+    teacher=_base_.resnet110,
+    teacher_ckpt='work_dirs/resnet110_240e_cifar100/epoch_240.pth',
+    distiller=dict(distill_losses=dict(loss_dkd=dict(beta=2))),
+)

@@ -1,0 +1,12 @@
+_base_ = [
+    '../_base_/methods/dkd_cifar100.py',
+    '../_base_/datasets/{{$CIFAR100_DATASET:cifar100}}_bs64.py',
+]
+
+model = dict(
+    architecture=_base_.mobilenetv2,
+    teacher=_base_.vgg13,
+    teacher_ckpt='work_dirs/vgg13_240e_cifar100/epoch_240.pth',
+    distiller=dict(distill_losses=dict(loss_dkd=dict(beta=6))),
+)
+optim_wrapper = dict(optimizer=dict(lr=0.01))

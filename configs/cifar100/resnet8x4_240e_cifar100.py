@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/cifar100_networks.py',
+    '../_base_/datasets/{{$CIFAR100_DATASET:cifar100}}_bs64.py',
+    '../_base_/schedules/cifar100_240e.py',
+]
+
+model = _base_.resnet8x4
