@@ -98,6 +98,17 @@ def test_every_network_of_the_config_is_tested():
     assert set(NETWORKS) == set(PARAMETERS)
 
 
+def test_an_experiment_takes_networks_from_the_base(tmp_path):
+    """By the names of the file, and into the config that a runner dumps."""
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = ['{NETWORKS.filename}']\n"
+        'model = dict(architecture=_base_.resnet8x4, teacher=_base_.resnet32x4)\n'
+    )
+    Config.fromfile(tmp_path / 'config.py').dump(tmp_path / 'dumped.py')
+    model = Config.fromfile(tmp_path / 'dumped.py').model
+    assert model == dict(architecture=NETWORKS.resnet8x4, teacher=NETWORKS.resnet32x4)
+
+
 @pytest.mark.parametrize('arch', STAGES)
 def test_recorders_find_the_stages(arch):
     recorded, _ = record(build(arch).backbone, STAGES[arch])

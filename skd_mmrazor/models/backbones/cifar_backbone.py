@@ -12,15 +12,6 @@ from ...utils import expect, is_integer
 
 BATCH_NORM = dict(type='BN')
 KAIMING_INIT = dict(type='Kaiming', layer='Conv2d')
-# torch's own initialisation of a convolution, for networks that were published with it.
-TORCH_INIT = dict(
-    type='Kaiming',
-    layer='Conv2d',
-    a=5**0.5,
-    mode='fan_in',
-    nonlinearity='leaky_relu',
-    distribution='uniform',
-)
 
 
 def conv_bn(

@@ -7,7 +7,7 @@ from mmpretrain.models.utils import channel_shuffle
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .cifar_backbone import BATCH_NORM, TORCH_INIT, CIFARBackbone, conv_bn
+from .cifar_backbone import BATCH_NORM, CIFARBackbone, conv_bn
 
 
 class ShuffleUnit(nn.Module):
@@ -73,7 +73,7 @@ class CIFARShuffleNetV1(CIFARBackbone):
         norm_cfg (dict): Config of the norm layers. Defaults to
             ``dict(type='BN')``.
         init_cfg (dict | list[dict], optional): Initialisation. Defaults to
-            torch's own, with which the literature trains this network.
+            None, torch's own, with which the literature trains this network.
 
     Raises:
         ValueError: ``out_indices`` names no stage.
@@ -88,7 +88,7 @@ class CIFARShuffleNetV1(CIFARBackbone):
         in_channels: int = 3,
         out_indices: Sequence[int] = (2,),
         norm_cfg: dict = BATCH_NORM,
-        init_cfg: dict | list[dict] | None = TORCH_INIT,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         channels = 24
         stem = nn.Sequential(conv_bn(in_channels, channels, 1, norm_cfg))

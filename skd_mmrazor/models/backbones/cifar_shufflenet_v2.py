@@ -6,7 +6,17 @@ from mmpretrain.models.backbones.shufflenet_v2 import InvertedResidual
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from .cifar_backbone import BATCH_NORM, TORCH_INIT, CIFARBackbone, conv_bn
+from .cifar_backbone import BATCH_NORM, CIFARBackbone, conv_bn
+
+# torch's own initialisation of a convolution, which mmcv's ConvModule replaces.
+TORCH_INIT = dict(
+    type='Kaiming',
+    layer='Conv2d',
+    a=5**0.5,
+    mode='fan_in',
+    nonlinearity='leaky_relu',
+    distribution='uniform',
+)
 
 
 @MODELS.register_module()
