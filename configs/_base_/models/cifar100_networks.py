@@ -1,0 +1,43 @@
+# The CIFAR-100 networks of the distillation literature. An experiment takes two:
+#     _base_ = ['…/_base_/models/cifar100_networks.py']
+#     model = dict(architecture=_base_.resnet8x4, teacher=_base_.resnet32x4, …)
+
+
+def classifier(in_channels, **backbone):
+    """A classifier of 32x32 images, 100 classes."""
+    # The linear layers of these two start small, those of the others as torch's do.
+    small = backbone['type'] in ('CIFARVGG', 'CIFARMobileNetV2')
+    return dict(
+        _scope_='mmpretrain',
+        type='ImageClassifier',
+        backbone=backbone,
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            type='LinearClsHead',
+            num_classes=100,
+            in_channels=in_channels,
+            init_cfg=dict(type='Normal', layer='Linear', std=0.01) if small else None,
+            loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+        ),
+    )
+
+
+resnet20 = classifier(64, type='CIFARResNet', depth=20)
+resnet32 = classifier(64, type='CIFARResNet', depth=32)
+resnet44 = classifier(64, type='CIFARResNet', depth=44)
+resnet56 = classifier(64, type='CIFARResNet', depth=56)
+resnet110 = classifier(64, type='CIFARResNet', depth=110)
+resnet8x4 = classifier(256, type='CIFARResNet', depth=8, stem_channels=32, base_channels=64)
+resnet32x4 = classifier(256, type='CIFARResNet', depth=32, stem_channels=32, base_channels=64)
+wrn16_1 = classifier(64, type='CIFARWideResNet', depth=16, widen_factor=1)
+wrn16_2 = classifier(128, type='CIFARWideResNet', depth=16, widen_factor=2)
+wrn40_1 = classifier(64, type='CIFARWideResNet', depth=40, widen_factor=1)
+wrn40_2 = classifier(128, type='CIFARWideResNet', depth=40, widen_factor=2)
+vgg8 = classifier(512, type='CIFARVGG', depth=8)
+vgg11 = classifier(512, type='CIFARVGG', depth=11)
+vgg13 = classifier(512, type='CIFARVGG', depth=13)
+mobilenetv2 = classifier(1280, type='CIFARMobileNetV2', widen_factor=0.5)
+shufflenetv1 = classifier(960, type='CIFARShuffleNetV1')
+shufflenetv2 = classifier(1024, type='CIFARShuffleNetV2')
+# mmpretrain's own, in which a recorder on a bn3 gets what comes after the ReLU.
+resnet50 = classifier(2048, type='ResNet_CIFAR', depth=50, zero_init_residual=False)

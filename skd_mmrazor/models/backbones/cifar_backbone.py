@@ -1,0 +1,107 @@
+"""What the plain CIFAR networks share: a stem, named stages, and their outputs."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from mmcv.cnn import build_conv_layer, build_norm_layer
+from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from torch import Tensor, nn
+
+from ...utils import expect, is_integer
+
+BATCH_NORM = dict(type='BN')
+KAIMING_INIT = dict(type='Kaiming', layer='Conv2d')
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    norm_cfg: dict,
+    relu: bool = True,
+    suffix: str = '',
+    **kwargs: Any,
+) -> OrderedDict[str, nn.Module]:
+    """A convolution, a norm layer and a ReLU, by name, for ``nn.Sequential``.
+
+    The ReLU is not in place, so that a recorder on ``bn`` keeps what it recorded.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        kernel_size (int): Of the convolution, padded by half.
+        norm_cfg (dict): Config of the norm layer.
+        relu (bool): Whether a ReLU follows. Defaults to True.
+        suffix (str): Is added to the names. Defaults to ''.
+        kwargs: Of ``nn.Conv2d``: ``stride``, ``groups``, ``bias``.
+
+    Returns:
+        OrderedDict[str, nn.Module]: ``conv``, ``bn`` and ``relu``.
+    """
+    kwargs.setdefault('bias', False)
+    kwargs.setdefault('padding', kernel_size // 2)
+    layers = OrderedDict(
+        conv=build_conv_layer(None, in_channels, out_channels, kernel_size, **kwargs),
+        bn=build_norm_layer(norm_cfg, out_channels)[1],
+    )
+    if relu:
+        layers['relu'] = nn.ReLU()
+    return OrderedDict((name + suffix, layer) for name, layer in layers.items())
+
+
+def check_out_indices(out_indices: Any, num_stages: int) -> None:
+    """Raises a ValueError unless every index is that of a stage."""
+    sound = isinstance(out_indices, Sequence) and all(
+        is_integer(index, 0) and index < num_stages for index in out_indices
+    )
+    expected = f'a sequence of integers from 0 to {num_stages - 1}'
+    expect(sound and len(out_indices) > 0, 'backbone.out_indices', out_indices, expected)
+
+
+class CIFARBackbone(BaseBackbone):
+    """A stem and then stages, each a child of its own name.
+
+    Args:
+        stages (dict[str, nn.Module]): The stages in their order.
+        stem (nn.Module, optional): Comes first, as ``conv1``. Defaults to None.
+        out_indices (Sequence[int], optional): Which stages to return, counted
+            from 0 without the stem. Defaults to None, the last.
+        init_cfg (dict | list[dict], optional): Initialisation. Defaults to None.
+
+    Raises:
+        ValueError: ``out_indices`` names no stage.
+    """
+
+    def __init__(
+        self,
+        stages: dict[str, nn.Module],
+        stem: nn.Module | None = None,
+        out_indices: Sequence[int] | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.out_indices = (len(stages) - 1,) if out_indices is None else out_indices
+        check_out_indices(self.out_indices, len(stages))
+        self.conv1 = stem
+        self.stages = list(stages)
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Computes the feature maps.
+
+        Args:
+            x (Tensor): Images, (N, C, 32, 32).
+
+        Returns:
+            tuple[Tensor, ...]: One of (N, C', H, W) for each of ``out_indices``.
+        """
+        if self.conv1 is not None:
+            x = self.conv1(x)
+        outs = []
+        for index, name in enumerate(self.stages):
+            x = getattr(self, name)(x)
+            if index in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
