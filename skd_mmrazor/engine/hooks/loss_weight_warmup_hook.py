@@ -1,0 +1,95 @@
+"""A distillation loss that grows to its weight over the first epochs."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmrazor.registry import HOOKS
+
+from ...utils import expect, is_integer, is_number
+
+
+@HOOKS.register_module()
+class LossWeightWarmupHook(Hook):
+    """Multiplies the weight of distillation losses by ``min(epoch / epochs, 1)``.
+
+    The linear warm-up of `Decoupled Knowledge Distillation
+    <https://arxiv.org/abs/2203.08679>`_, which counts epochs from 1 and takes 20
+    on CIFAR-100. The factor follows from the epoch alone, so a resumed run goes
+    on where it stopped. After training ``loss_weight`` is again that of the
+    config. With SKD the simplifier warms up as the student does: it is trained
+    through the same loss.
+
+    mmengine's ``ParamScheduler`` changes optimizers only, and mmrazor's
+    ``StopDistillHook`` can only end all distillation.
+
+    Args:
+        loss (str, optional): Name of the loss in ``distiller.distill_losses``.
+            Defaults to None: all of them.
+        epochs (int): From this epoch on the weight is whole. Defaults to 20.
+
+    Raises:
+        ValueError: ``epochs`` is not a positive integer.
+
+    Examples:
+        >>> # ``_base_.custom_hooks`` are those of the base, which stay.
+        >>> custom_hooks = [
+        ...     *_base_.custom_hooks,
+        ...     dict(type='mmrazor.LossWeightWarmupHook', loss='loss_dkd', epochs=20)]
+    """
+
+    def __init__(self, loss: str | None = None, epochs: int = 20) -> None:
+        expect(is_integer(epochs, 1), f'{type(self).__name__}: epochs', epochs, 'an integer >= 1')
+        self.loss = loss
+        self.epochs = epochs
+        self._weights: dict[str, float] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Finds the losses, and notes their weights.
+
+        Args:
+            runner (Runner): The runner of the training process.
+
+        Raises:
+            ValueError: The loop has no epochs, or the model no such distillation
+                loss with a ``loss_weight``.
+        """
+        hook, by_epoch = type(self).__name__, isinstance(runner.train_loop, EpochBasedTrainLoop)
+        expect(by_epoch, f'train_cfg.by_epoch, with a {hook},', by_epoch, 'True')
+        losses = _distill_losses(runner)
+        names = list(losses)
+        found = bool(names) if self.loss is None else self.loss in names
+        expect(found, f'{hook}: loss', self.loss, f'one of distiller.distill_losses, {names}')
+        for name in names if self.loss is None else [self.loss]:
+            weight: Any = getattr(losses[name], 'loss_weight', None)
+            key = f'distiller.distill_losses.{name}.loss_weight'
+            expect(is_number(weight), key, weight, f'a number, which {hook} can multiply')
+            # Kept from a run that an error ended, which left smaller weights.
+            self._weights.setdefault(name, weight)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Sets the weights of the epoch.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        self._scale(runner, min((runner.epoch + 1) / self.epochs, 1))
+
+    def after_train(self, runner: Runner) -> None:
+        """Sets the weights of the config.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        self._scale(runner, 1)
+
+    def _scale(self, runner: Runner, factor: float) -> None:
+        losses = _distill_losses(runner)
+        for name, weight in self._weights.items():
+            losses[name].loss_weight = weight * factor
+
+
+def _distill_losses(runner: Runner) -> dict[str, Any]:
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return dict(getattr(getattr(model, 'distiller', None), 'distill_losses', {}))
