@@ -17,7 +17,7 @@ def classifier(in_channels, **backbone):
             num_classes=100,
             in_channels=in_channels,
             init_cfg=dict(type='Normal', layer='Linear', std=0.01) if small else None,
-            loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
+            loss=dict(type='CrossEntropyLoss'),
         ),
     )
 
