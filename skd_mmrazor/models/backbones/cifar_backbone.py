@@ -19,6 +19,7 @@ def conv_bn(
     out_channels: int,
     kernel_size: int,
     norm_cfg: dict,
+    bias: bool = False,
     relu: bool = True,
     suffix: str = '',
     **kwargs: Any,
@@ -32,19 +33,18 @@ def conv_bn(
         out_channels (int): Channels of the output.
         kernel_size (int): Of the convolution, padded by half.
         norm_cfg (dict): Config of the norm layer.
+        bias (bool): Whether the convolution has one. Defaults to False.
         relu (bool): Whether a ReLU follows. Defaults to True.
         suffix (str): Is added to the names. Defaults to ''.
-        kwargs: Of ``nn.Conv2d``: ``stride``, ``groups``, ``bias``.
+        kwargs: ``stride`` and ``groups`` of the convolution.
 
     Returns:
         OrderedDict[str, nn.Module]: ``conv``, ``bn`` and ``relu``.
     """
-    kwargs.setdefault('bias', False)
-    kwargs.setdefault('padding', kernel_size // 2)
-    layers = OrderedDict(
-        conv=build_conv_layer(None, in_channels, out_channels, kernel_size, **kwargs),
-        bn=build_norm_layer(norm_cfg, out_channels)[1],
+    conv = build_conv_layer(
+        None, in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias, **kwargs
     )
+    layers = {'conv': conv, 'bn': build_norm_layer(norm_cfg, out_channels)[1]}
     if relu:
         layers['relu'] = nn.ReLU()
     return OrderedDict((name + suffix, layer) for name, layer in layers.items())
@@ -64,9 +64,9 @@ class CIFARBackbone(BaseBackbone):
 
     Args:
         stages (dict[str, nn.Module]): The stages in their order.
-        stem (nn.Module, optional): Comes first, as ``conv1``. Defaults to None.
-        out_indices (Sequence[int], optional): Which stages to return, counted
-            from 0 without the stem. Defaults to None, the last.
+        stem (nn.Module, optional): Comes first, as ``conv1``.
+        out_indices (Sequence[int]): Which stages to return, counted from 0
+            without the stem.
         init_cfg (dict | list[dict], optional): Initialisation. Defaults to None.
 
     Raises:
@@ -76,13 +76,13 @@ class CIFARBackbone(BaseBackbone):
     def __init__(
         self,
         stages: dict[str, nn.Module],
-        stem: nn.Module | None = None,
-        out_indices: Sequence[int] | None = None,
+        stem: nn.Module | None,
+        out_indices: Sequence[int],
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.out_indices = (len(stages) - 1,) if out_indices is None else out_indices
-        check_out_indices(self.out_indices, len(stages))
+        check_out_indices(out_indices, len(stages))
+        self.out_indices = out_indices
         self.conv1 = stem
         self.stages = list(stages)
         for name, stage in stages.items():
