@@ -1,0 +1,136 @@
+"""Runs over seeds: each is trained once, whatever happens to the command."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.accuracy.cifar100 import METHODS, PAIRS, parse_args, plan
+from benchmarks.accuracy.runs import Run
+from benchmarks.accuracy.summary import plot, summarise, to_markdown, write_csv
+
+from ..conftest import ROOT, run_python
+
+DIGITS = [
+    ROOT / 'configs' / 'digits' / f'{name}_resnet14-w16_resnet10-w4_60e_digits.py'
+    for name in ('kd', 'skd_kd')
+]
+
+
+def finished(folder, name, seed, value):
+    run = Run(Path(f'{name}.py'), seed, folder)
+    run.work_dir.mkdir(parents=True)
+    (run.work_dir / 'result.json').write_text(json.dumps({'accuracy/top1': value}))
+    return run
+
+
+def test_differences_are_paired_by_seed(tmp_path):
+    plain, ours = [70.0, 71.5, 69.0], [70.5, 72.5, 69.2]
+    runs = [finished(tmp_path, 'kd_a_b', i, v) for i, v in enumerate(plain)]
+    runs += [finished(tmp_path, 'skd_kd_a_b', i, v) for i, v in reversed(list(enumerate(ours)))]
+    runs += [Run(Path('kd_a_b.py'), 3, tmp_path)]  # has not finished
+    base, row = summarise(runs, 'accuracy/top1')
+    assert base.base == ''
+    interval = stats.ttest_rel(ours, plain).confidence_interval()
+    assert row.paired.mean() - row.half == pytest.approx(interval.low)
+    assert row.paired.mean() + row.half == pytest.approx(interval.high)
+    assert base.spread == pytest.approx(np.std(plain, ddof=1))
+    mean = np.subtract(ours, plain).mean()
+    assert (
+        f'| skd_kd_a_b | {np.mean(ours):.2f} ± {np.std(ours, ddof=1):.2f} | 3 | {mean:+.2f} ['
+        in (to_markdown([base, row], 'accuracy/top1'))
+    )
+    write_csv([base, row], tmp_path / 'a.csv')
+    assert 'kd_a_b,1,71.5' in (tmp_path / 'a.csv').read_text()
+    plot([base, row], 'accuracy/top1', tmp_path / 'a.png')
+    assert (tmp_path / 'a.png').read_bytes()[1:4] == b'PNG'
+
+
+def cifar100(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', ['cifar100.py', *arguments])
+    return parse_args()
+
+
+def test_the_benchmark_is_thirteen_pairs_by_four_methods(monkeypatch):
+    teachers, students = plan(cifar100(monkeypatch, '--seeds', '2'))
+    assert (len(PAIRS), len(METHODS)) == (13, 4)
+    assert len(students) == 13 * 4 * 2
+    assert {run.config.stem.split('_')[0] for run in teachers} == {
+        *('resnet32x4', 'resnet50', 'resnet56', 'resnet110', 'vgg13', 'wrn40-2'),
+    }
+    assert len({run.work_dir for run in teachers + students}) == 6 + 104
+
+
+def test_every_student_gets_the_teacher_of_its_pair(monkeypatch, tmp_path):
+    arguments = ('--pairs', 'vgg13_vgg8', '--work-dir', str(tmp_path), '--epochs', '12')
+    (teacher,), students = plan(cifar100(monkeypatch, *arguments, '--methods', 'kd', 'student'))
+    checkpoint = f'model.teacher_ckpt={teacher.work_dir}/epoch_12.pth'
+    assert [checkpoint in run.options for run in students] == [True, False] * 3
+    given, students = plan(cifar100(monkeypatch, *arguments, '--teachers', '/converted'))
+    assert given == []
+    assert all('model.teacher_ckpt=/converted/vgg13.pth' in run.options for run in students)
+
+
+@pytest.mark.slow
+def test_a_dry_run_prints_commands_and_trains_nothing(tmp_path):
+    arguments = ('--dry-run', '--work-dir', tmp_path / 'runs', '--dataset', 'glyph100')
+    output = run_python('-m', 'benchmarks.accuracy.cifar100', *arguments)
+    lines = [line for line in output.splitlines() if 'tools/train.py' in line]
+    assert len(lines) == 6 + 13 * 4 * 3
+    assert all('CIFAR100_DATASET=glyph100 CIFAR100_EPOCHS=240' in line for line in lines)
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_an_unknown_method_is_refused(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        cifar100(monkeypatch, '--methods', 'skd_fitnets', '--pairs', 'vgg13_vgg8')
+    assert 'no configs/cifar100/skd_fitnets_vgg13_vgg8_240e_cifar100.py' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_benchmark_goes_on_and_repeats_nothing(tmp_path):
+    command = [
+        *(sys.executable, '-m', 'benchmarks.accuracy.compare', *map(str, DIGITS)),
+        *('--seeds', '1', '--work-dir', str(tmp_path), '--out', str(tmp_path / 'out.csv')),
+        *('--cfg-options', 'model.teacher_ckpt=None', 'train_cfg.max_epochs=2'),
+    ]
+    plain, ours = (Run(config, 0, tmp_path) for config in DIGITS)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while plain.result is None or not list(ours.work_dir.glob('*/vis_data')):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    before = (plain.work_dir / 'result.json').stat().st_mtime_ns
+    assert ours.result is None
+
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert '| skd_kd_resnet14' in output
+    assert (plain.work_dir / 'result.json').stat().st_mtime_ns == before
+    assert ours.result.keys() >= {'accuracy/top1', 'teacher.accuracy/top1'}
+
+    # As when it is killed between its last checkpoint and its last validation.
+    expected = ours.result['accuracy/top1']
+    (ours.work_dir / 'result.json').unlink()
+    for path in ours.work_dir.glob('*/vis_data/scalars.json'):
+        path.unlink()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert ours.result['accuracy/top1'] == expected
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_stops_no_other(tmp_path):
+    command = ('-m', 'benchmarks.accuracy.compare', *DIGITS, '--seeds', '1', '--jobs', '2')
+    options = ('--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1')
+    bad = 'model.distiller.simplifier.lam=7'
+    output = run_python(*command, *options, 'model.teacher_ckpt=None', bad, returncode=1)
+    assert 'FAILED, see' in output
+    assert '1 of 2 runs failed' in output
+    assert '| kd_resnet14' in output
+    assert 'simplifier' in next(tmp_path.glob('skd_*/seed0/train.log')).read_text()
