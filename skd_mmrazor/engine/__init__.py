@@ -2,9 +2,16 @@
 
 from .hooks import (
     EpochSeedHook,
+    FrozenTeacherHook,
     NonFiniteLossHook,
     SimplifierMigrationHook,
     migrate_checkpoints,
 )
 
-__all__ = ['EpochSeedHook', 'NonFiniteLossHook', 'SimplifierMigrationHook', 'migrate_checkpoints']
+__all__ = [
+    'EpochSeedHook',
+    'FrozenTeacherHook',
+    'NonFiniteLossHook',
+    'SimplifierMigrationHook',
+    'migrate_checkpoints',
+]
