@@ -7,10 +7,12 @@ from .hooks import (
     SimplifierMigrationHook,
     migrate_checkpoints,
 )
+from .runner import FrozenTeacherValLoop
 
 __all__ = [
     'EpochSeedHook',
     'FrozenTeacherHook',
+    'FrozenTeacherValLoop',
     'NonFiniteLossHook',
     'SimplifierMigrationHook',
     'migrate_checkpoints',
