@@ -22,4 +22,4 @@ model = dict(
     )
 )
 
-val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')
+val_cfg = dict(type='mmrazor.FrozenTeacherValLoop')

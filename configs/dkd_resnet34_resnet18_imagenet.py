@@ -8,4 +8,4 @@ _base_ = [
 
 model = dict(distiller=_base_.dkd)
 
-val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')
+val_cfg = dict(type='mmrazor.FrozenTeacherValLoop')

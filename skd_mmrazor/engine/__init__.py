@@ -1,17 +1,7 @@
 """What knows the runner, laid out as in ``mmrazor.engine``."""
 
-from .hooks import (
-    EpochSeedHook,
-    LossWeightWarmupHook,
-    NonFiniteLossHook,
-    SimplifierMigrationHook,
-    migrate_checkpoints,
-)
+from .hooks import *  # noqa: F403
+from .hooks import __all__ as _hooks
+from .runner import FrozenTeacherValLoop
 
-__all__ = [
-    'EpochSeedHook',
-    'LossWeightWarmupHook',
-    'NonFiniteLossHook',
-    'SimplifierMigrationHook',
-    'migrate_checkpoints',
-]
+__all__ = [*_hooks, 'FrozenTeacherValLoop']

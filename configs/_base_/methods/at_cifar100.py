@@ -40,4 +40,4 @@ model = dict(
     ),
 )
 
-val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')
+val_cfg = dict(type='mmrazor.FrozenTeacherValLoop')

@@ -28,4 +28,4 @@ custom_hooks = [
     dict(type='mmrazor.LossWeightWarmupHook', loss='loss_dkd', epochs=max(_base_.epochs // 12, 1)),
 ]
 
-val_cfg = dict(type='mmrazor.SingleTeacherDistillValLoop')
+val_cfg = dict(type='mmrazor.FrozenTeacherValLoop')

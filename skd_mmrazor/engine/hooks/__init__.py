@@ -1,12 +1,14 @@
 """Hooks for training that can be trusted."""
 
 from .epoch_seed_hook import EpochSeedHook
+from .frozen_teacher_hook import FrozenTeacherHook
 from .loss_weight_warmup_hook import LossWeightWarmupHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .simplifier_migration_hook import SimplifierMigrationHook, migrate_checkpoints
 
 __all__ = [
     'EpochSeedHook',
+    'FrozenTeacherHook',
     'LossWeightWarmupHook',
     'NonFiniteLossHook',
     'SimplifierMigrationHook',

@@ -1,0 +1,220 @@
+"""A teacher that learns nothing is run for less."""
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmrazor.models import SingleTeacherDistill
+from mmrazor.registry import HOOKS
+from torch.nn.parallel import DistributedDataParallel
+
+from ...models.utils import FrozenTeacher, difference
+from ...utils import expect
+
+_NAME = 'FrozenTeacherHook'
+# Of the largest recorded value. What is beyond rounding errs by tenths and more.
+_TOLERANCE = 0.01
+_HALF_TOLERANCE = 0.1
+
+
+@HOOKS.register_module()
+class FrozenTeacherHook(Hook):
+    """Makes the teacher of ``SingleTeacherDistill`` cheap.
+
+    mmrazor runs a frozen teacher as it would train it. This hook gives the
+    training steps a copy of it, which may be changed as the original may not:
+    checkpoints hold the teacher as it was, validation runs it as it was, and a
+    run may be resumed with the hook or without.
+
+    Each part is tried alone, on the first batch: where a recorder of the teacher
+    would see something else, beyond rounding, the run stops and the key is
+    named. The random numbers of the run stay those of a run without the hook.
+
+    Args:
+        fold_bn (bool): Whether to fold batch norm into the convolutions before
+            it. A batch norm or convolution that a recorder looks at is left as
+            it is. Defaults to True.
+        skip_loss (bool): Whether to run the teacher with ``mode='tensor'``, up
+            to its logits, in place of ``mode='loss'``. Refused where a recorder
+            looks at what comes after, or where there are
+            ``distill_deliveries``. Defaults to True.
+        channels_last (bool): Whether to run it in the memory format
+            ``torch.channels_last``. Defaults to False.
+        dtype (str, optional): ``'bfloat16'`` or ``'float16'`` to run it under
+            autocast to that type. What is recorded is float32. Defaults to
+            None.
+        compile (bool or dict): Whether to run it through ``torch.compile``, or
+            the arguments for that. Defaults to False.
+        eval_mode (bool): Whether to run it in evaluation mode. mmrazor leaves
+            the dropout and the drop path of a frozen teacher on, which gives
+            noisy targets. This part alone changes what the student learns, if
+            the teacher has any such layer. Defaults to False.
+
+    Note:
+        The weights of the teacher are held twice. Outputs of
+        ``torch.inference_mode`` cannot be saved for the student's backward pass,
+        and ``no_grad`` costs no more, so the teacher runs under the latter.
+
+    Examples:
+        >>> custom_hooks = [dict(type='mmrazor.FrozenTeacherHook', channels_last=True)]
+    """
+
+    def __init__(
+        self,
+        fold_bn: bool = True,
+        skip_loss: bool = True,
+        channels_last: bool = False,
+        dtype: str | None = None,
+        compile: bool | dict[str, Any] = False,
+        eval_mode: bool = False,
+    ) -> None:
+        for key, value in (
+            ('fold_bn', fold_bn),
+            ('skip_loss', skip_loss),
+            ('channels_last', channels_last),
+            ('eval_mode', eval_mode),
+        ):
+            expect(isinstance(value, bool), f'{_NAME}: {key}', value, 'True or False')
+        known = dtype in (None, 'bfloat16', 'float16')
+        expect(known, f'{_NAME}: dtype', dtype, "None, 'bfloat16' or 'float16'")
+        known = isinstance(compile, (bool, dict))
+        expect(known, f'{_NAME}: compile', compile, 'True, False or a dict of options')
+        self.fold_bn = fold_bn
+        self.skip_loss = skip_loss
+        self.channels_last = channels_last
+        self.dtype = dtype
+        self.compile = compile
+        self.eval_mode = eval_mode
+        # What runs in the training steps; None outside of training.
+        self.frozen: FrozenTeacher | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Makes sure that the teacher is frozen.
+
+        Args:
+            runner (Runner): The runner of the training process.
+
+        Raises:
+            ValueError: The algorithm is another, its teacher learns, or a part
+                of the hook does not go with its distiller.
+        """
+        wrapper = type(runner.model).__name__
+        known = not is_model_wrapper(runner.model)
+        known |= isinstance(runner.model, DistributedDataParallel)
+        expect(known, f'{_NAME}: model wrapper', wrapper, 'none, or DistributedDataParallel')
+        model = _unwrap(runner)
+        known = getattr(type(model), 'loss', None) is SingleTeacherDistill.loss
+        expect(known, f'{_NAME}: model.type', type(model).__name__, "'SingleTeacherDistill'")
+        trainable = model.teacher_trainable
+        expect(not trainable, f'{_NAME}: model.teacher_trainable', trainable, 'False')
+        norm_eval = model.teacher_norm_eval
+        expect(norm_eval, f'{_NAME}: model.teacher_norm_eval', norm_eval, 'True')
+        deliveries = list(model.distiller.deliveries.deliveries)
+        expected = f'False beside distiller.distill_deliveries {deliveries}'
+        for key in ('skip_loss', 'compile'):
+            value = getattr(self, key)
+            expect(not (value and deliveries), f'{_NAME}: {key}', value, expected)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Prepares the teacher on the first batch.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): The index of the batch in the epoch.
+            data_batch (dict, tuple or list, optional): Data from the data loader.
+
+        Raises:
+            ValueError: A part of the hook would change what is recorded.
+        """
+        if self.frozen is not None:
+            return
+        model = _unwrap(runner)
+        # Not as for training, where batches are mixed at random.
+        data = model.data_preprocessor(copy.deepcopy(data_batch), training=False)
+        frozen = self._prepare(model, data['inputs'], data.get('data_samples'), runner)
+        original = model.teacher.forward
+
+        def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            return (
+                frozen(inputs, data_samples)
+                if mode == 'loss'
+                else original(inputs, data_samples, mode=mode)
+            )
+
+        model.teacher.forward = forward
+        self.frozen = frozen
+
+    def after_train(self, runner: Runner) -> None:
+        """Leaves the teacher as it was.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        if self.frozen is not None:
+            del _unwrap(runner).teacher.forward
+            self.frozen = None
+
+    def _prepare(self, model: Any, inputs: Any, data_samples: Any, runner: Runner) -> FrozenTeacher:
+        frozen = FrozenTeacher(model.teacher, model.distiller.teacher_recorders)
+        batch = (inputs, data_samples)
+        if not self.eval_mode:
+            self._check_draws(frozen, batch)
+        training = [(module, module.training) for module in frozen.module.modules()]
+        frozen.module.eval()
+        expected = frozen.record(*batch)
+
+        def check(key: str) -> None:
+            tolerance = _HALF_TOLERANCE if frozen.dtype else _TOLERANCE
+            found = frozen.record(*batch)
+            for name, values in expected.items():
+                error = difference(found[name], values)
+                expect(
+                    error <= tolerance,
+                    f'{_NAME}: {key}',
+                    getattr(self, key),
+                    f'that distiller.teacher_recorders.{name} records what it did without, to '
+                    f'{tolerance} of its largest value; the difference is {error:.3g}',
+                )
+
+        if self.fold_bn:
+            runner.logger.info(f'{_NAME}: folded {frozen.fold_batch_norm(*batch)} batch norms.')
+            check('fold_bn')
+        if self.skip_loss:
+            frozen.mode = 'tensor'
+            check('skip_loss')
+        if self.channels_last:
+            frozen.to_channels_last()
+            check('channels_last')
+        if self.dtype:
+            frozen.to_dtype(getattr(torch, self.dtype))
+            check('dtype')
+        if self.compile:
+            frozen.compile(self.compile if isinstance(self.compile, dict) else {})
+            check('compile')
+        if not self.eval_mode:
+            for module, mode in training:
+                module.training = mode
+        return frozen
+
+    def _check_draws(self, frozen: FrozenTeacher, batch: tuple) -> None:
+        """Refuses parts that change the order of random numbers, if there are any."""
+        cuda = [batch[0].device] if batch[0].device.type == 'cuda' else []
+
+        def states() -> list:
+            return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
+
+        with torch.random.fork_rng(devices=cuda):
+            before = states()
+            frozen.record(*batch)
+            drawn = not all(map(torch.equal, before, states()))
+        for key in ('channels_last', 'dtype', 'compile'):
+            value = getattr(self, key)
+            expected = 'eval_mode=True beside it, since the teacher has dropout or drop path'
+            expect(not (drawn and value), f'{_NAME}: {key}', value, expected)
+
+
+def _unwrap(runner: Runner) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,90 @@
+"""A teacher that learns nothing is validated once."""
+
+import hashlib
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmrazor.engine import SingleTeacherDistillValLoop
+from mmrazor.registry import LOOPS
+
+from ...utils import expect
+
+_KEPT = 'teacher_metrics'
+
+
+@LOOPS.register_module()
+class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
+    """mmrazor's validation of student and teacher, the teacher's kept.
+
+    ``SingleTeacherDistillValLoop`` runs the teacher over the whole validation
+    set whenever the student is validated. Here its metrics are kept in the
+    message hub, and so in checkpoints, and logged each time under the same
+    names (``teacher.accuracy/top1``). They are computed again where the weights
+    of the teacher, the validation data or the metrics are others than they were.
+
+    mmengine saves a checkpoint before it validates: one that was saved before the
+    first validation has no number to keep.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader or dict): The validation data, or its config.
+        evaluator (Evaluator, dict or list): The metrics, or their config.
+        fp16 (bool): Whether to validate in half precision. Defaults to False.
+        evaluate_teacher (str): ``'once'``, ``'always'`` (as mmrazor does) or
+            ``'never'``. Defaults to ``'once'``.
+
+    Raises:
+        ValueError: ``evaluate_teacher`` is something else, or is ``'once'`` for
+            a teacher that changes.
+
+    Examples:
+        >>> val_cfg = dict(type='mmrazor.FrozenTeacherValLoop')
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        evaluator: Any,
+        fp16: bool = False,
+        evaluate_teacher: str = 'once',
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        known = evaluate_teacher in ('once', 'always', 'never')
+        key, model = 'val_cfg.evaluate_teacher', runner.model
+        expect(known, key, evaluate_teacher, "'once', 'always' or 'never'")
+        model = model.module if is_model_wrapper(model) else model
+        for name, frozen in (('teacher_trainable', False), ('teacher_norm_eval', True)):
+            found = getattr(model, name, frozen)
+            valid = evaluate_teacher != 'once' or found == frozen
+            expect(valid, key, evaluate_teacher, f"'always' or 'never' with model.{name}={found}")
+        self.evaluate_teacher = evaluate_teacher
+
+    def run_teacher(self) -> dict:
+        """Validates the teacher, or finds that this has been done.
+
+        Returns:
+            dict: Its metrics, with ``teacher.`` before their names.
+        """
+        if self.evaluate_teacher == 'never':
+            return {}
+        if self.evaluate_teacher == 'always':
+            return super().run_teacher()
+        fingerprint = self._fingerprint()
+        kept = self.runner.message_hub.get_info(_KEPT, {})
+        if kept.get('fingerprint') != fingerprint:
+            kept = dict(fingerprint=fingerprint, metrics=super().run_teacher())
+            self.runner.message_hub.update_info(_KEPT, kept)
+        return kept['metrics']
+
+    def _fingerprint(self) -> str:
+        """Of all that the teacher's metrics depend on."""
+        cfg = self.runner.cfg
+        settings = (cfg.get('val_dataloader'), cfg.get('val_evaluator'), self.fp16)
+        found = hashlib.sha256(repr(settings).encode())
+        for name, value in self.teacher.state_dict().items():
+            found.update(name.encode())
+            found.update(value.detach().cpu().flatten().view(torch.uint8).numpy())
+        return found.hexdigest()

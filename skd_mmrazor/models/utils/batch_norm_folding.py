@@ -1,0 +1,96 @@
+"""Batch norm folded into the convolutions that feed it."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
+    """Folds each batch norm whose input is a convolution's output and no one else's.
+
+    Which convolution feeds which batch norm is seen in a forward pass, so the
+    order in which a network holds or calls its layers does not matter. Left as
+    they are: modules with hooks, since somebody looks at what goes through them;
+    modules that are called more than once; a batch norm in training mode.
+
+    Uses :func:`torch.nn.utils.fusion.fuse_conv_bn_eval`.
+
+    Args:
+        model (nn.Module): The network, in evaluation mode. Changed in place.
+        run (Callable): Runs ``model`` once, on any images.
+
+    Returns:
+        int: How many batch norms were folded.
+    """
+    pairs = _find_pairs(model, run)
+    names = {module: name for name, module in model.named_modules()}
+    for conv, norm in pairs:
+        _replace(model, names[conv], fuse_conv_bn_eval(conv, norm))
+        _replace(model, names[norm], nn.Identity())
+    return len(pairs)
+
+
+class _CountUses(TorchDispatchMode):
+    """Counts the operators that read each tensor, by the tensor's ``id``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uses: Counter = Counter()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        for value in (*args, *(kwargs or {}).values()):
+            for tensor in value if isinstance(value, (list, tuple)) else (value,):
+                self.uses[id(tensor)] += isinstance(tensor, Tensor)
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def _find_pairs(model: nn.Module, run: Callable[[], Any]) -> list[tuple[Any, Any]]:
+    mode = _CountUses()
+    # The outputs are kept: the id of one that is gone may be given again.
+    sources: dict[int, tuple[nn.Module, Tensor]] = {}
+    pairs: list[tuple[Any, Any, int]] = []
+    calls: Counter = Counter()
+
+    def leave_conv(conv: nn.Module, args: tuple, output: Tensor) -> None:
+        calls[conv] += 1
+        sources[id(output)] = (conv, output)
+        mode.uses[id(output)] = 0
+
+    def enter_norm(norm: nn.Module, args: tuple) -> None:
+        calls[norm] += 1
+        if id(args[0]) in sources:
+            pairs.append((sources[id(args[0])][0], norm, id(args[0])))
+
+    handles = []
+    for module in model.modules():
+        if module._forward_hooks or module._forward_pre_hooks:
+            continue
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            handles.append(module.register_forward_hook(leave_conv))
+        elif isinstance(module, _BatchNorm) and module.affine and module.track_running_stats:
+            handles.append(module.register_forward_pre_hook(enter_norm))
+    try:
+        with mode:
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        (conv, norm)
+        for conv, norm, output in pairs
+        if calls[conv] == calls[norm] == mode.uses[output] == 1 and not norm.training
+    ]
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition('.')
+    setattr(model.get_submodule(parent), child, module)

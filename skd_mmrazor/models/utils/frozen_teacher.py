@@ -1,0 +1,132 @@
+"""A teacher that does what its recorders need, and no more."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmrazor.models.task_modules.recorder import RecorderManager
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from .batch_norm_folding import fold_batch_norm
+
+
+class FrozenTeacher:
+    """A copy of a teacher for training steps.
+
+    The teacher itself keeps its weights, buffers and names, so that it is saved,
+    loaded and evaluated as ever. The copy is no module of the algorithm, and its
+    modules report to the recorders of the original ones.
+
+    Args:
+        teacher (nn.Module): A model of mmengine, whose weights are final.
+        recorders (RecorderManager): The recorders that were prepared on it.
+    """
+
+    def __init__(self, teacher: nn.Module, recorders: RecorderManager) -> None:
+        # Copied hooks are the methods of the recorders that they were.
+        shared = {id(recorder): recorder for recorder in recorders.recorders.values()}
+        self.module = copy.deepcopy(teacher, shared)
+        self.mode = 'loss'
+        self.dtype: torch.dtype | None = None
+        self._recorders = recorders
+        self._memory_format: torch.memory_format | None = None
+        self._run: Callable[..., Any] = self.module
+
+    def __call__(self, inputs: Any, data_samples: Any = None) -> None:
+        """Runs the teacher for its recorders.
+
+        Args:
+            inputs (Tensor): As from the data preprocessor.
+            data_samples (list, optional): As from the data preprocessor.
+                Defaults to None.
+        """
+        if self._memory_format and isinstance(inputs, Tensor) and inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=self._memory_format)
+        if self.dtype is None:
+            self._run(inputs, data_samples, mode=self.mode)
+        else:
+            with torch.autocast(next(self.module.parameters()).device.type, dtype=self.dtype):
+                self._run(inputs, data_samples, mode=self.mode)
+        if self.dtype or self._memory_format:
+            for buffer in self._buffers().values():
+                buffer[:] = [_plain(record) for record in buffer]
+
+    @torch.no_grad()
+    def record(self, inputs: Any, data_samples: Any) -> dict[str, list]:
+        """Runs the teacher and gives what was recorded, by recorder."""
+        with self._recorders:
+            self(inputs, data_samples)
+        return {name: list(buffer) for name, buffer in self._buffers().items()}
+
+    def fold_batch_norm(self, inputs: Any, data_samples: Any) -> int:
+        """Folds batch norm into convolutions.
+
+        Args:
+            inputs (Tensor): Images, of which two are passed through.
+            data_samples (list): Theirs.
+
+        Returns:
+            int: How many batch norms were folded.
+        """
+        few = [inputs[:2], data_samples and data_samples[:2]]
+        return fold_batch_norm(self.module, lambda: self.module(*few, mode=self.mode))
+
+    def to_channels_last(self) -> None:
+        """Runs in the memory format in which convolutions are often faster."""
+        self._memory_format = torch.channels_last
+        self.module.to(memory_format=torch.channels_last)
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Runs under autocast, with the weights cast once instead of every step."""
+        self.dtype = dtype
+        for module in self.module.modules():
+            if isinstance(module, (nn.Linear, _ConvNd)):
+                module.to(dtype)
+
+    def compile(self, options: dict[str, Any]) -> None:
+        """Runs through :func:`torch.compile`."""
+        self._run = torch.compile(self.module, **options)
+
+    def _buffers(self) -> dict[str, list]:
+        return {name: r.data_buffer for name, r in self._recorders.recorders.items()}
+
+
+def _plain(record: Any) -> Any:
+    """Tensors as a loss expects them: not of half precision, and contiguous."""
+    if isinstance(record, (list, tuple)):
+        return type(record)(_plain(value) for value in record)
+    if not isinstance(record, Tensor):
+        return record
+    if record.dtype in (torch.float16, torch.bfloat16):
+        record = record.float()
+    return record.contiguous()
+
+
+def difference(found: Any, expected: Any) -> float:
+    """How far records are apart.
+
+    Args:
+        found (Any): A tensor, a list or tuple of them, or something else.
+        expected (Any): The same.
+
+    Returns:
+        float: The largest difference, as a part of the largest expected value of
+        its tensor; infinite where there are not as many, or of other shapes.
+        Whatever is no tensor is not compared.
+    """
+    if isinstance(expected, (list, tuple)):
+        if not isinstance(found, (list, tuple)) or len(found) != len(expected):
+            return math.inf
+        return max(map(difference, found, expected), default=0.0)
+    if not isinstance(expected, Tensor):
+        return 0.0
+    if not isinstance(found, Tensor) or found.shape != expected.shape:
+        return math.inf
+    if not expected.numel():
+        return 0.0
+    expected = expected.float()
+    error = (found.float() - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
+    return error.nan_to_num(nan=math.inf, posinf=math.inf).item()

@@ -1,0 +1,225 @@
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.models import ImageClassifier
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from skd_mmrazor.engine import FrozenTeacherHook
+
+from ..conftest import algorithm, distiller
+from .runs import KL, difference, loader, logged, run_config, student, teacher, weights
+
+OFF = dict(fold_bn=False, skip_loss=False)
+EAGER = dict(backend='aot_eager')
+PARTS = {
+    'fold_bn': dict(OFF, fold_bn=True),
+    'skip_loss': dict(OFF, skip_loss=True),
+    'channels_last': dict(OFF, channels_last=True),
+    'compile': dict(OFF, compile=EAGER),
+    'dtype': dict(OFF, dtype='bfloat16'),
+    'all': dict(channels_last=True, dtype='bfloat16', compile=EAGER),
+}
+VALIDATION = dict(
+    train_cfg=dict(by_epoch=False, max_iters=2, val_interval=2),
+    val_dataloader=loader('val', 16, 8),
+    val_evaluator=dict(type='Accuracy', topk=(1,)),
+    val_cfg=dict(type='mmrazor.SingleTeacherDistillValLoop'),
+)
+DATA = dict(type='mmpretrain.ClsDataPreprocessor', num_classes=10, mean=[78.4], std=[96.1])
+
+
+class TrainedNorms(Hook):
+    """Gives the teacher the batch norm of a trained one, and looks at its copy."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner):
+        generator = torch.Generator().manual_seed(1)
+        for name, module in runner.model.named_modules():
+            norm = isinstance(module, _BatchNorm) and not runner._resume
+            if norm and name.startswith('teacher.'):
+                module.running_mean.normal_(std=0.2, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        self.frozen = next((h.frozen for h in runner.hooks if hasattr(h, 'frozen')), None)
+
+
+def active(runner):
+    """What can be seen of the parts that are on."""
+    frozen = runner.norms.frozen
+    weight = frozen.module.backbone.layer1[0].conv1.weight
+    seen = dict(
+        fold_bn=not any(isinstance(m, _BatchNorm) for m in frozen.module.modules()),
+        skip_loss=frozen.mode == 'tensor',
+        channels_last=weight.is_contiguous(memory_format=torch.channels_last),
+        dtype=weight.dtype is torch.bfloat16,
+        compile=frozen._run is not frozen.module,
+    )
+    return {name for name, on in seen.items() if on}
+
+
+def run(work_dir, hook=None, **settings):
+    hooks = [] if hook is None else [dict(type='mmrazor.FrozenTeacherHook', **hook)]
+    runner = Runner.from_cfg(run_config(work_dir, custom_hooks=hooks, **settings))
+    runner.norms = TrainedNorms()
+    runner.register_hook(runner.norms)
+    runner.train()
+    return runner
+
+
+def model(losses=KL, teacher_recorders=(), deliveries=None, **arguments):
+    cfg = distiller(losses, simplifier=dict(type='AttentionSimplifierConnector'))
+    cfg['teacher_recorders'].update(teacher_recorders)
+    cfg['distill_deliveries'] = deliveries
+    arguments = dict(dict(architecture=student(), teacher=teacher()), **arguments)
+    return dict(model=algorithm(cfg, data_preprocessor=DATA, **arguments))
+
+
+def teacher_with_dropout():
+    backbone = dict(
+        type='VisionTransformer',
+        arch=dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=16),
+        img_size=8,
+        patch_size=4,
+        in_channels=1,
+        drop_rate=0.5,
+    )
+    return dict(
+        teacher(), backbone=backbone, neck=None, head=dict(teacher()['head'], in_channels=16)
+    )
+
+
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory):
+    return run(tmp_path_factory.mktemp('plain'))
+
+
+def by_speed():
+    slow = pytest.mark.slow
+    return [pytest.param(p, marks=slow if 'compile' in PARTS[p] else ()) for p in PARTS]
+
+
+@pytest.mark.parametrize('part', by_speed())
+def test_the_student_learns_the_same_to_rounding(tmp_path, plain, part):
+    torch._dynamo.reset()
+    runner = run(tmp_path, PARTS[part])
+    assert active(runner) == (set(PARTS) - {'all'} if part == 'all' else {part})
+    half = 'dtype' in PARTS[part]
+    for key in ('student.loss', 'distill.loss_kl', 'distill.teacher_entropy', 'loss'):
+        tolerance = 0.1 if half else 1e-4
+        assert logged(runner, key) == pytest.approx(logged(plain, key), rel=tolerance), key
+    assert difference(weights(runner.model), weights(plain.model)) < (1e-2 if half else 1e-5)
+
+
+def test_the_teacher_is_saved_and_loaded_as_without_the_hook(tmp_path, plain):
+    """Two iterations with the hook, two more with it or without: as four without."""
+    everything = dict(channels_last=True, dtype='bfloat16')
+    first = run(tmp_path / 'first', everything, iters=2)
+    assert 'forward' not in vars(first.model.teacher)
+    for hook in (everything, None):
+        runner = run(
+            tmp_path / f'resumed {hook is None}',
+            hook,
+            resume=True,
+            load_from=str(tmp_path / 'first' / 'iter_2.pth'),
+        )
+        assert logged(runner, 'loss') == pytest.approx(logged(plain, 'loss')[2:], rel=0.1)
+        ours, theirs = (torch.load(f'{r.work_dir}/iter_4.pth') for r in (runner, plain))
+        assert list(ours['state_dict']) == list(theirs['state_dict'])
+        for key, value in theirs['state_dict'].items():
+            if key.startswith('teacher.'):
+                assert torch.equal(ours['state_dict'][key], value), key
+
+
+def test_validation_runs_the_teacher_itself(tmp_path, monkeypatch):
+    """In its own precision, with all its norms."""
+    seen = []
+    predict = ImageClassifier.predict
+
+    def watch(self, *args, **kwargs):
+        seen.append(self)
+        return predict(self, *args, **kwargs)
+
+    monkeypatch.setattr(ImageClassifier, 'predict', watch)
+    runner = run(tmp_path, dict(dtype='bfloat16'), **VALIDATION)
+    assert seen.count(runner.model.teacher) == 2
+    assert set(map(id, seen)) == {id(runner.model.teacher), id(runner.model.student)}
+
+
+def test_dropout_stays_on_unless_it_is_switched_off(tmp_path):
+    hooks = dict(
+        plain=None,
+        same={},
+        off=dict(eval_mode=True),
+        parts=dict(eval_mode=True, channels_last=True),
+    )
+    settings = model(teacher=teacher_with_dropout())
+    losses = {
+        name: logged(run(tmp_path / name, hook, **settings), 'distill.loss_kl')
+        for name, hook in hooks.items()
+    }
+    assert losses['same'] == pytest.approx(losses['plain'], rel=1e-5)
+    assert losses['off'][0] != pytest.approx(losses['plain'][0], rel=1e-2)
+    assert losses['parts'] == pytest.approx(losses['off'], rel=1e-4)
+
+
+LABELS = dict(labels=dict(type='ModuleInputs', source='head.loss_module'))
+DELIVERIES = dict(
+    mix=dict(
+        type='MethodOutputs',
+        max_keep_data=1,
+        method_path='mmpretrain.models.heads.LinearClsHead.pre_logits',
+    )
+)
+REFUSED = [
+    ({}, dict(teacher_trainable=True), 'model.teacher_trainable=True, expected False'),
+    ({}, dict(teacher_norm_eval=False), 'model.teacher_norm_eval=False, expected True'),
+    ({}, dict(teacher_recorders=LABELS), r'skip_loss=True, expected .*teacher_recorders.labels'),
+    ({}, dict(deliveries=DELIVERIES), r"skip_loss=True, expected False .*\['mix'\]"),
+    (dict(OFF, compile=EAGER), dict(deliveries=DELIVERIES), r"compile=\{.*'mix'"),
+    *(
+        (
+            dict(OFF, **{key: value}),
+            dict(teacher=teacher_with_dropout()),
+            f'{key}={value!r}, expected eval_mode=True beside it',
+        )
+        for key, value in (('channels_last', True), ('dtype', 'float16'), ('compile', EAGER))
+    ),
+]
+
+
+@pytest.mark.parametrize(('hook', 'arguments', 'message'), REFUSED, ids=lambda v: '')
+def test_what_would_change_the_records_is_refused(tmp_path, hook, arguments, message):
+    with pytest.raises(ValueError, match=f'FrozenTeacherHook: {message}'):
+        run(tmp_path, hook, **model(**arguments))
+
+
+def test_a_record_of_the_loss_is_kept_where_the_loss_is(tmp_path):
+    settings = model(teacher_recorders=LABELS)
+    kept = run(tmp_path, dict(skip_loss=False), **settings)
+    assert active(kept) == {'fold_bn'}
+
+
+def test_another_algorithm_is_refused(tmp_path):
+    cfg = dict(student(), data_preprocessor=DATA)
+    with pytest.raises(ValueError, match=r"model.type='ImageClassifier', expected 'SingleTeacher"):
+        run(tmp_path, {}, model=cfg)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('fold_bn', 1),
+        ('skip_loss', None),
+        ('channels_last', 'yes'),
+        ('eval_mode', 0),
+        ('dtype', 'float32'),
+        ('dtype', 16),
+        ('compile', 'max-autotune'),
+    ],
+)
+def test_bad_arguments_are_named(key, value):
+    with pytest.raises(ValueError, match=f'FrozenTeacherHook: {key}={value!r}, expected'):
+        FrozenTeacherHook(**{key: value})
