@@ -76,7 +76,9 @@ setup(
         'mmengine>=0.10.5,<1.0',
         'mmpretrain>=1.2,<2.0',
         'mmrazor>=1.0,<1.1',
+        # Their fonts and their drawing are Glyph100's.
         'matplotlib',
+        'pillow>=9.1',
         'packaging',
         # mmrazor imports joblib without declaring it; the digits are inside
         # scikit-learn.
