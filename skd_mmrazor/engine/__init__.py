@@ -4,7 +4,14 @@ from .hooks import (
     EpochSeedHook,
     NonFiniteLossHook,
     SimplifierMigrationHook,
+    SimplifierVisualizationHook,
     migrate_checkpoints,
 )
 
-__all__ = ['EpochSeedHook', 'NonFiniteLossHook', 'SimplifierMigrationHook', 'migrate_checkpoints']
+__all__ = [
+    'EpochSeedHook',
+    'NonFiniteLossHook',
+    'SimplifierMigrationHook',
+    'SimplifierVisualizationHook',
+    'migrate_checkpoints',
+]

@@ -3,5 +3,12 @@
 from .epoch_seed_hook import EpochSeedHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .simplifier_migration_hook import SimplifierMigrationHook, migrate_checkpoints
+from .simplifier_visualization_hook import SimplifierVisualizationHook
 
-__all__ = ['EpochSeedHook', 'NonFiniteLossHook', 'SimplifierMigrationHook', 'migrate_checkpoints']
+__all__ = [
+    'EpochSeedHook',
+    'NonFiniteLossHook',
+    'SimplifierMigrationHook',
+    'SimplifierVisualizationHook',
+    'migrate_checkpoints',
+]
