@@ -86,11 +86,21 @@ setup(
         'scikit-learn',
     ],
     extras_require={
+        'onnx': ['onnx', 'onnxruntime'],
         'lite': ['mmcv-lite>=2.0.0,<=2.1.0'],
         'full': ['mmcv>=2.0.0,<=2.1.0'],
         # Pinned, so that a new release of a linter does not turn main red.
         # timm has the teacher of mmrazor's DeiT config.
-        'tests': ['pytest', 'hypothesis', 'timm', 'ruff==0.17.6', 'mypy==2.4.1'],
+        'tests': [
+            'pytest',
+            'hypothesis',
+            'onnx',
+            'onnxruntime',
+            'tensorboard',
+            'timm',
+            'ruff==0.17.6',
+            'mypy==2.4.1',
+        ],
     },
     cmdclass={'build_py': BuildWithMim, 'develop': DevelopWithMim},
     zip_safe=False,

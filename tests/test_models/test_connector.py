@@ -221,3 +221,25 @@ def test_works_by_hand_as_a_connector_of_mmrazors_distiller():
     losses = model(*batch(), mode='loss')
     losses['distill.loss_kl'].backward()
     assert model.distiller.connectors['skd'].lam_logit.grad.abs() > 0
+
+
+@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+@pytest.mark.parametrize('softening', ['log_softmax', 'scale'])
+def test_the_attention_that_is_shown_is_the_one_that_is_used(attend_over, softening):
+    """Mixing by hand, with the weights that a picture shows, gives the same target."""
+    simplifier = AttentionSimplifierConnector(
+        10,
+        tau=4,
+        num_heads=2,
+        lam=0.5,
+        learn_lam=False,
+        attend_over=attend_over,
+        softening=softening,
+    ).double()
+    torch.nn.init.normal_(simplifier.key.weight, std=0.3)
+    logits = 5 * torch.randn(6, 10, dtype=torch.float64)
+    soft = logits / 4 if softening == 'scale' else (logits / 4).log_softmax(dim=1)
+    attention = simplifier.get_attention(logits)
+    mixed = attention @ soft if attend_over == 'samples' else (attention @ soft[..., None])[..., 0]
+    assert torch.allclose(attention.sum(dim=-1), torch.ones(()).double())
+    assert torch.allclose(simplifier(logits), logits + 4 * 0.5 * (mixed - soft))

@@ -1,87 +1,239 @@
-"""Draw the curves of a run: accuracy, losses, and what the simplifier did.
+"""Draw and compare runs: accuracy, losses, and what the simplifier did.
 
 Usage:
-    python tools/analysis_tools/plot_curves.py work_dirs/NAME [--out curves.png]
+    python tools/analysis_tools/plot_curves.py work_dirs/NAME [work_dirs/NAME ...]
+        [--legend NAME ...] [--out curves.png]
+
+Beside the picture, a page of the same name (``curves.html``) has it with a table of
+the accuracies and the last picture of ``SimplifierVisualizationHook``, in one file.
+For any other key of the log there is mmpretrain's ``tools/analysis_tools/analyze_logs.py``.
 """
 
 import argparse
-import json
+import base64
+import html
+import io
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import matplotlib
 
 matplotlib.use('Agg')  # a cluster has no display
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from mmpretrain.utils import load_json_log
 
-ENTROPIES = ('distill.teacher_entropy', 'distill.simplified_entropy')
-SHARES = ('distill.agreement', 'distill.lam')
+COLORS = ['#4878a8', '#4f8a83', '#d9822b', '#8e6bb0', '#b5533c', '#7f7f7f', '#2b2f36', '#c2a83e']
+STYLES = {'-': '', '--': 'dashed ', ':': 'dotted ', '-.': 'dash-dotted '}
+
+PAGE = Template("""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>$title</title>
+<style>
+body { max-width: 1200px; margin: 2rem auto; padding: 0 1rem; color: #2b2f36;
+       font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.3rem; } h2 { font-size: 1rem; margin-top: 2rem; }
+table { border-collapse: collapse; }
+th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e3e5e8; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+svg, img { width: 100%; height: auto; } p { color: #6b7079; }
+</style>
+<h1>$title</h1>
+<table>$table</table>
+<p>One run each: a difference within the spread of a few seeds says nothing.</p>
+$curves
+$pictures
+</html>
+""")
+
+
+@dataclass
+class Run:
+    """What was logged in a work directory, over all resumptions.
+
+    Args:
+        name (str): What it is called in the legend.
+        train (list[dict]): Training records, by iteration.
+        val (list[dict]): Validation records, by epoch.
+        picture (Path, optional): The last picture of the simplified targets.
+    """
+
+    name: str
+    train: list[dict]
+    val: list[dict]
+    picture: Path | None
+
+    @classmethod
+    def load(cls, work_dir: Path, name: str) -> 'Run':
+        """Reads what mmengine's ``LocalVisBackend`` wrote.
+
+        Raises:
+            SystemExit: Nothing was logged there.
+        """
+        records: dict[str, dict[int, dict]] = {'train': {}, 'val': {}}
+        # Folders are named by their start, so a later run overrides an earlier one.
+        for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
+            for mode, logged in load_json_log(path).items():
+                records[mode].update({record['step']: record for record in logged})
+        if not records['train']:
+            raise SystemExit(f'{work_dir}: no */vis_data/scalars.json with training records in it.')
+        train, val = ([r[step] for step in sorted(r)] for r in records.values())
+        pictures = work_dir.glob('*/vis_data/vis_image/simplification_*.png')
+        return cls(name, train, val, max(pictures, key=lambda p: p.stat().st_mtime, default=None))
+
+    def accuracies(self, model: str = '') -> list[tuple[int, float]]:
+        """Top-1 of the student, or of the teacher, by epoch."""
+        key = f'{model}accuracy/top1'
+        return [(r['step'], r[key]) for r in self.val if key in r]
+
+    def curve(self, key: str) -> list[tuple[float, float]]:
+        """The mean of each epoch, or all values of a run that counts iterations."""
+        values = defaultdict(list)
+        for record in self.train:
+            if key in record:
+                values[record.get('epoch', record['step'])].append(record[key])
+        return [(x, float(np.mean(y))) for x, y in values.items()]
+
+    def summary(self) -> dict[str, str]:
+        """A row of the table."""
+        row = {'run': self.name}
+        if accuracies := self.accuracies():
+            best = max(accuracies, key=lambda point: point[1])
+            row['accuracy/top1'] = f'{accuracies[-1][1]:.2f}'
+            row['best'] = f'{best[1]:.2f} (epoch {best[0]})'
+        if teacher := self.accuracies('teacher.'):
+            row['teacher.accuracy/top1'] = f'{teacher[-1][1]:.2f}'
+        last = self.train[-1]
+        if 'distill.simplified_entropy' in last:
+            row['entropy (nats)'] = (
+                f'{last["distill.teacher_entropy"]:.2f} → {last["distill.simplified_entropy"]:.2f}'
+            )
+        if 'distill.lam' in last:
+            row['λ'] = f'{last["distill.lam"]:+.3f}'.replace('-', '−')
+        return row
+
+
+def draw(runs: list[Run]) -> Figure:
+    """Draws a panel for each thing that some run logged."""
+    distill = {k for run in runs for r in run.train for k in r if k.startswith('distill.')}
+    losses = sorted(key for key in distill if 'loss' in key)
+    styles = [*STYLES.values()] * len(losses)
+    names = [s + k.removeprefix('distill.') for s, k in zip(styles, losses, strict=False)]
+    panels = [
+        ('Validation top-1 (%)', []),
+        ('Loss of the student on the labels', ['student.loss', 'loss']),
+        ('Distillation: ' + ', '.join(names), losses),
+        (
+            'Entropy of the target (nats); dashed: the teacher',
+            ['distill.simplified_entropy', 'distill.teacher_entropy'],
+        ),
+        ('Agreement with the teacher', ['distill.agreement']),
+        ('λ', ['distill.lam']),
+    ]
+    panels = [p for i, p in enumerate(panels) if i < 2 or distill.intersection(p[1])]
+    columns = min(3, len(panels))
+    shape = (-(-len(panels) // columns), columns)
+    figure, axes = plt.subplots(*shape, squeeze=False, layout='constrained')
+    figure.set_size_inches(4.6 * columns, 0.7 + 3.4 * shape[0])
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    for ax, (title, keys) in zip(axes.flat, panels, strict=False):
+        for run, color in zip(runs, COLORS, strict=False):
+            if not keys:
+                draw_accuracy(ax, run, color)
+            found = [key for key in keys if run.curve(key)]
+            # ``loss`` is the sum, and the student's own where it is all there is.
+            for key in [key for key in found if key != 'loss'] or found:
+                style = '-' if key == 'loss' else [*STYLES][keys.index(key) % len(STYLES)]
+                ax.plot(*zip(*run.curve(key), strict=True), style, color=color, lw=1.6)
+        if any('loss' in key for key in keys):
+            ax.set_yscale('log')
+        if keys == ['distill.agreement']:
+            ax.set_ylim(min(0.95, ax.get_ylim()[0]), 1.003)
+        ax.set_title(title, fontsize=10, loc='left')
+        ax.set_xlabel('epoch' if 'epoch' in runs[0].train[0] else 'iteration', fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.grid(alpha=0.25)
+        ax.spines[['top', 'right']].set_visible(False)
+    handles = [
+        plt.Line2D([], [], color=color, lw=2) for _, color in zip(runs, COLORS, strict=False)
+    ]
+    legend = dict(loc='outside upper left', ncols=3, frameon=False, fontsize=9)
+    figure.legend(handles, [run.name for run in runs], **legend)
+    return figure
+
+
+def draw_accuracy(ax: plt.Axes, run: Run, color: str) -> None:
+    """The student's accuracy, and a line where the teacher stands."""
+    if points := run.accuracies():
+        ax.plot(*zip(*points, strict=True), color=color, lw=1.6)
+        # From the second half on, runs differ by less than they have gained before.
+        late = [y for _, y in points[len(points) // 2 :]]
+        bottom = min(late) - 1
+        ax.set_ylim(bottom=bottom if ax.get_autoscaley_on() else min(bottom, ax.get_ylim()[0]))
+    if teacher := run.accuracies('teacher.'):
+        x, y = teacher[-1]
+        label = f'teacher {y:.2f}'
+        if label not in [text.get_text() for text in ax.texts]:
+            ax.axhline(y, color='#8d929b', lw=1, ls='--')
+            ax.text(x, y, label, fontsize=8, color='#6b7079', ha='right', va='bottom')
+
+
+def write_page(runs: list[Run], figure: Figure, path: Path) -> None:
+    """Writes the curves, the table and the pictures as one file without links."""
+    svg = io.StringIO()
+    figure.savefig(svg, format='svg', metadata=dict.fromkeys(['Creator', 'Date', 'Format', 'Type']))
+    rows = [run.summary() for run in runs]
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [''.join(f'<th>{html.escape(key)}</th>' for key in header)]
+    for row in rows:
+        lines.append(''.join(f'<td>{html.escape(row.get(key, ""))}</td>' for key in header))
+    pictures = ''.join(
+        f'<h2>{html.escape(run.name)}: {run.picture.stem}</h2>\n<img alt="targets" '
+        f'src="data:image/png;base64,{base64.b64encode(run.picture.read_bytes()).decode()}">\n'
+        for run in runs
+        if run.picture
+    )
+    page = PAGE.substitute(
+        title=html.escape(', '.join(run.name for run in runs)),
+        table=''.join(f'<tr>{line}</tr>' for line in lines),
+        # Without the XML prologue, which names a DTD by its address.
+        curves=svg.getvalue()[svg.getvalue().index('<svg') :],
+        pictures=pictures,
+    )
+    path.write_text(page, encoding='utf-8')
 
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description='Draw the curves of a run')
-    parser.add_argument('work_dir', type=Path, help='the work dir of a training run')
-    parser.add_argument('--out', type=Path, help='the picture; WORK_DIR/curves.png by default')
-    return parser.parse_args()
-
-
-def read_scalars(work_dir: Path) -> tuple[list[dict], list[dict]]:
-    """Reads what mmengine's ``LocalVisBackend`` logged, over all resumptions.
-
-    Args:
-        work_dir (Path): The work directory of a training run.
-
-    Returns:
-        tuple[list[dict], list[dict]]: Training and validation records, by step.
-
-    Raises:
-        SystemExit: Nothing was logged there.
-    """
-    train: dict[int, dict] = {}
-    val: dict[int, dict] = {}
-    # Folders are named by their start, so a later run overrides an earlier one.
-    for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
-            (train if 'loss' in record else val)[record['step']] = record
-    if not train:
-        raise SystemExit(f'{work_dir}: no */vis_data/scalars.json with training records in it.')
-    return [train[step] for step in sorted(train)], [val[step] for step in sorted(val)]
-
-
-def plot(axes: plt.Axes, records: list[dict], keys: list[str], x: str, title: str) -> None:
-    """Draws the keys that the records have."""
-    for key in keys:
-        points = [(r[x], r[key]) for r in records if key in r]
-        if points:
-            axes.plot(*zip(*points, strict=True), label=key)
-    axes.set(title=title, xlabel={'step': 'epoch', 'iter': 'iteration'}[x])
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize='small')
+    parser = argparse.ArgumentParser(description='Draw and compare runs')
+    parser.add_argument('work_dirs', type=Path, nargs='+', help='work dirs of training runs')
+    parser.add_argument('--legend', nargs='+', help='names of the runs; their folders by default')
+    parser.add_argument('--out', type=Path, help='the picture; curves.png in the first by default')
+    args = parser.parse_args()
+    names = args.legend or [work_dir.resolve().name for work_dir in args.work_dirs]
+    if len(names) != len(args.work_dirs):
+        parser.error(f'--legend has {len(names)} names, expected {len(args.work_dirs)}')
+    if len(names) > len(COLORS):
+        parser.error(f'{len(names)} runs, expected {len(COLORS)} at most')
+    args.legend = names
+    return args
 
 
 def main() -> None:
-    """Draws the picture and prints the last accuracies."""
+    """Draws the picture, writes the page, and prints the table."""
     args = parse_args()
-    train, val = read_scalars(args.work_dir)
-    accuracies = sorted({key for r in val for key in r if key.endswith('top1')})
-    losses = sorted({key for r in train for key in r if 'loss' in key})
-    simplified = any(key in train[-1] for key in ENTROPIES)
-
-    figure, axes = plt.subplots(1, 4 if simplified else 2, squeeze=False, layout='constrained')
-    figure.set_size_inches(5 * axes.size, 4)
-    figure.suptitle(args.work_dir.resolve().name)
-    plot(axes[0, 0], val, accuracies, 'step', 'Validation top-1 (%)')
-    plot(axes[0, 1], train, losses, 'iter', 'Training losses')
-    if simplified:
-        plot(axes[0, 2], train, list(ENTROPIES), 'iter', 'Entropy of the target (nats)')
-        plot(axes[0, 3], train, list(SHARES), 'iter', 'Agreement with the teacher, and λ')
-    out = args.out or args.work_dir / 'curves.png'
+    runs = [Run.load(*pair) for pair in zip(args.work_dirs, args.legend, strict=True)]
+    out = args.out or args.work_dirs[0] / 'curves.png'
+    figure = draw(runs)
     figure.savefig(out, dpi=120)
-
-    for key in accuracies:
-        print(f'{key}: {val[-1][key]:.2f}')
-    print(f'curves: {out}')
+    write_page(runs, figure, out.with_suffix('.html'))
+    for run in runs:
+        name, *values = run.summary().items()
+        print(f'{name[1]}  ' + ', '.join(f'{key}: {value}' for key, value in values))
+    print(f'curves: {out}\npage: {out.with_suffix(".html")}')
 
 
 if __name__ == '__main__':

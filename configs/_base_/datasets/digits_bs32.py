@@ -28,5 +28,19 @@ val_dataloader = dict(
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
 
-test_dataloader = val_dataloader
+# A picture in a file has three channels, which are equal here.
+test_dataloader = dict(
+    batch_size=256,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='Digits',
+        split='val',
+        pipeline=[
+            dict(type='RandomGrayscale', prob=1.0, channel_weights=(1, 2, 1)),
+            dict(type='PackInputs'),
+        ],
+    ),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
 test_evaluator = val_evaluator

@@ -5,6 +5,7 @@ from .frozen_teacher_hook import FrozenTeacherHook
 from .loss_weight_warmup_hook import LossWeightWarmupHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .simplifier_migration_hook import SimplifierMigrationHook, migrate_checkpoints
+from .simplifier_visualization_hook import SimplifierVisualizationHook
 
 __all__ = [
     'EpochSeedHook',
@@ -12,5 +13,6 @@ __all__ = [
     'LossWeightWarmupHook',
     'NonFiniteLossHook',
     'SimplifierMigrationHook',
+    'SimplifierVisualizationHook',
     'migrate_checkpoints',
 ]

@@ -146,6 +146,31 @@ class AttentionSimplifierConnector(BaseConnector):
             return self.query.weight.new_tensor(self.lam)
         return self.lam * self.lam_logit[0].tanh()
 
+    @torch.no_grad()
+    def get_attention(self, logits: Tensor) -> Tensor:
+        r"""The weights :math:`A`, the mean over the heads, for a look at them.
+
+        Args:
+            logits (Tensor): Teacher logits, (N, C).
+
+        Returns:
+            Tensor: (N, N) where tokens are samples, (N, C, C) where they are
+            classes; rows sum to 1.
+        """
+        soft = logits.to(self.query.weight.dtype) / self.tau
+        if self.softening == 'log_softmax':
+            soft = soft.log_softmax(dim=-1)
+        tokens = F.layer_norm(soft, soft.shape[-1:])
+        if self.attend_over == 'classes':
+            tokens = tokens.unsqueeze(-1) * self.score_embedding + self.class_embedding
+            tokens = F.layer_norm(tokens, tokens.shape[-1:])
+        query, key = (
+            project(tokens).reshape(*tokens.shape[:-1], self.num_heads, -1).transpose(-3, -2)
+            for project in (self.query, self.key)
+        )
+        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+        return scores.softmax(dim=-1).mean(dim=-3)
+
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
 

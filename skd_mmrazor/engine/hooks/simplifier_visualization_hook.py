@@ -1,0 +1,178 @@
+"""Draws, while it trains, what the simplifier makes of the teacher."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+from torch import Tensor, nn
+
+from ...utils import expect, is_integer
+from ...visualization import draw_simplification
+
+
+@HOOKS.register_module()
+class SimplifierVisualizationHook(Hook):
+    """Draws the simplified targets of some validation images.
+
+    Every few epochs, for the images about which the teacher is least sure: the
+    image, and the distributions of the teacher, of the simplified target and of
+    the student as bars, all at the temperature of the loss; beside them, where
+    tokens are samples, the attention among the images of the batch. The picture
+    goes to the visualizer's backends: to ``vis_data/vis_image`` of the run with
+    mmengine's ``LocalVisBackend``, to TensorBoard with ``TensorboardVisBackend``.
+
+    The images are the same at every epoch, spread evenly over the validation
+    set. Training is left as it was, bit by bit: random numbers, modes of the
+    modules and records are put back.
+
+    Args:
+        interval (int): Draw after every this many epochs. Defaults to 10.
+        batch_size (int): How many images attend to each other. Defaults to 16.
+        num_samples (int): How many of them are drawn. Defaults to 4.
+        num_classes (int): How many classes are drawn, the teacher's first.
+            Defaults to 6.
+
+    Raises:
+        ValueError: An argument is no positive integer, the distiller has no
+            simplifier, its logits are dense, or there is nothing to validate on.
+
+    Note:
+        One process draws, so that it cannot be used with FSDP, which shards the
+        models.
+
+    Examples:
+        >>> # In a config:
+        >>> custom_hooks = [dict(type='mmrazor.SimplifierVisualizationHook', interval=10)]
+    """
+
+    # The weights that were trained; EMAHook swaps its average in for validation.
+    priority = 'LOW'
+
+    def __init__(
+        self, interval: int = 10, batch_size: int = 16, num_samples: int = 4, num_classes: int = 6
+    ) -> None:
+        for key, value in (
+            ('interval', interval),
+            ('batch_size', batch_size),
+            ('num_samples', num_samples),
+            ('num_classes', num_classes),
+        ):
+            expect(is_integer(value, 1), f'{type(self).__name__}: {key}', value, 'an integer > 0')
+        self.interval = interval
+        self.batch_size = batch_size
+        self.num_samples = num_samples
+        self.num_classes = num_classes
+
+    def before_train(self, runner: Runner) -> None:
+        """Looks for the simplifier and the images, before anything is trained.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        distiller = getattr(_unwrap(runner.model), 'distiller', None)
+        known = hasattr(distiller, 'simplifier')
+        expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
+        expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
+
+    @master_only
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Draws, every ``interval`` epochs.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        if not self.every_n_epochs(runner, self.interval):
+            return
+        model = _unwrap(runner.model)
+        with _leaving_as_it_was(model):
+            picture = self._draw(runner, model)
+        runner.visualizer.add_image('simplification', picture, step=runner.epoch + 1)
+
+    def _draw(self, runner: Runner, model: Any) -> np.ndarray:
+        dataset = runner.val_loop.dataloader.dataset
+        size = min(self.batch_size, len(dataset))
+        # Spread, as data sets are often sorted by class.
+        indices = np.linspace(0, len(dataset) - 1, size).round().astype(int)
+        data = pseudo_collate([dataset[i] for i in indices])
+        teacher, student = _get_logits(model, data)
+        simplifier = model.distiller.simplifier
+        logits = {'teacher': teacher, 'simplified': simplifier(teacher), 'student': student}
+        scores = {k: (z / simplifier.tau).softmax(dim=1).cpu().numpy() for k, z in logits.items()}
+        over_samples = getattr(simplifier, 'attend_over', None) == 'samples'
+        title = f'Epoch {runner.epoch + 1}   ·   τ = {simplifier.tau:g}'
+        if hasattr(simplifier, 'current_lam'):
+            title += f'   ·   λ = {float(simplifier.current_lam):+.3f}'.replace('-', '−')
+        classes = (dataset.metainfo or {}).get('classes') or range(teacher.shape[1])
+        return draw_simplification(
+            _get_images(data['inputs'], model.data_preprocessor),
+            [int(sample.gt_label[0]) for sample in data['data_samples']],
+            [str(name) for name in classes],
+            scores,
+            simplifier.get_attention(teacher).cpu().numpy() if over_samples else None,
+            title,
+            self.num_samples,
+            self.num_classes,
+        )
+
+
+def _unwrap(model: Any) -> Any:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
+    """The logits that the simplifier reads, and the student's."""
+    data = model.data_preprocessor(data, False)
+    distiller = model.distiller
+    mappings = [m for mapping in distiller.loss_forward_mappings.values() for m in mapping.values()]
+    record = next(mapping for mapping in mappings if mapping.get('simplify'))
+    with distiller.teacher_recorders:
+        model.teacher(data['inputs'], data['data_samples'], mode='loss')
+    teacher = distiller.get_record(**{**record, 'simplify': False})
+    expected = '(N, C): dense ones cannot be drawn'
+    expect(teacher.dim() == 2, "shape of the teacher's logits", tuple(teacher.shape), expected)
+    return teacher.float(), model.student(data['inputs'], mode='tensor').float()
+
+
+def _get_images(inputs: list[Tensor], preprocessor: nn.Module) -> list[np.ndarray]:
+    """(H, W) or (H, W, 3) in RGB each, as the data set loaded them."""
+    flips = getattr(preprocessor, 'to_rgb', False) or getattr(
+        preprocessor, '_channel_conversion', False
+    )
+    images = []
+    for image in inputs:
+        image = image.flip(0) if flips and len(image) == 3 else image
+        if image.dtype != torch.uint8:
+            low, high = image.min(), image.max()
+            image = (255 * (image - low) / (high - low).clamp(min=1e-6)).to(torch.uint8)
+        images.append(image.permute(1, 2, 0).squeeze(-1).cpu().numpy())
+    return images
+
+
+@contextlib.contextmanager
+def _leaving_as_it_was(model: Any) -> Iterator[None]:
+    """Evaluation mode without gradients, of which nothing stays."""
+    modes = {module: module.training for module in model.modules()}
+    recorders = model.distiller.teacher_recorders.recorders.values()
+    records = [list(recorder.data_buffer) for recorder in recorders]
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        for recorder, record in zip(recorders, records, strict=True):
+            recorder.data_buffer[:] = record
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,163 @@
+"""Pictures of the simplified targets, and what they must not touch."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmpretrain.registry import TRANSFORMS
+from PIL import Image
+
+from skd_mmrazor.engine.hooks import SimplifierVisualizationHook, simplifier_visualization_hook
+from skd_mmrazor.visualization import draw_simplification
+
+from ..digits_runs import KD, assert_same_state, digits, load, train
+
+HOOK = dict(type='mmrazor.SimplifierVisualizationHook', interval=1)
+
+
+@TRANSFORMS.register_module()
+class DrawNumbers:
+    """Draws from every generator that a transform can draw from."""
+
+    def __call__(self, results):
+        random.random(), np.random.rand(), torch.rand(1)
+        return results
+
+
+def options(*hooks, **others):
+    """Without ``EpochSeedHook``, which would hide that numbers were drawn."""
+    pipeline = [dict(type='DrawNumbers'), dict(type='PackInputs')]
+    return {
+        'custom_hooks': [*hooks],
+        'val_dataloader.dataset.pipeline': pipeline,
+        # A dropout makes the student depend on torch's generator.
+        'model.architecture.backbone.drop_path_rate': 0.5,
+        **others,
+    }
+
+
+def pictures(work_dir):
+    return sorted(path.name for path in work_dir.glob('*/vis_data/vis_image/*.png'))
+
+
+def test_training_is_bitwise_the_same(tmp_path):
+    simplifier = {'model.distiller.simplifier.lam': 0.5}
+    train(tmp_path / 'without', **options(**simplifier))
+    train(tmp_path / 'with', **options(HOOK, **simplifier))
+    assert pictures(tmp_path / 'with') == ['simplification_1.png', 'simplification_2.png']
+    assert_same_state(load(tmp_path / 'without', 2), load(tmp_path / 'with', 2))
+
+
+class Compare(SimplifierVisualizationHook):
+    """Notes what the hook could touch, before it draws and after."""
+
+    def after_train_epoch(self, runner):
+        self.before = self.note(runner.model)
+        super().after_train_epoch(runner)
+        self.after = self.note(runner.model)
+
+    def note(self, model):
+        name, keys, *position = np.random.get_state()
+        recorders = {**model.distiller.teacher_recorders.recorders}
+        recorders |= {f's.{k}': r for k, r in model.distiller.student_recorders.recorders.items()}
+        return dict(
+            python=random.getstate(),
+            numpy=(name, keys.tolist(), *position),
+            torch=torch.get_rng_state().tolist(),
+            modes=[module.training for module in model.modules()],
+            records={k: [id(x) for x in r.data_buffer] for k, r in recorders.items()},
+            recording=[getattr(r, 'recording', None) for r in recorders.values()],
+            gradients=[None if p.grad is None else id(p.grad) for p in model.parameters()],
+        )
+
+
+def test_generators_modes_and_records_are_put_back(tmp_path):
+    """And a picture is drawn at the second of two epochs, as ``interval=2`` says."""
+    runner = Runner.from_cfg(digits(tmp_path, **options()))
+    hook = Compare(interval=2, num_samples=3)
+    runner.register_hook(hook)
+    runner.train()
+    assert pictures(tmp_path) == ['simplification_2.png']
+    (path,) = tmp_path.glob('*/vis_data/vis_image/*.png')
+    assert len(np.unique(np.asarray(Image.open(path)).reshape(-1, 3), axis=0)) > 100
+    assert hook.before['records']['fc'], 'the last batch was recorded'
+    assert len(set(hook.before['modes'])) == 2, 'parts are in another mode than the whole'
+    assert hook.after == hook.before
+
+
+def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
+    """The images, their labels, and the targets that the distiller makes of them."""
+    drawn = []
+    draw = simplifier_visualization_hook.draw_simplification
+
+    def spy(*arguments):
+        drawn.extend(arguments)
+        return draw(*arguments)
+
+    monkeypatch.setattr(simplifier_visualization_hook, 'draw_simplification', spy)
+    settings = {
+        'train_cfg.max_epochs': 1,
+        'model.distiller.simplifier': dict(
+            type='AttentionSimplifierConnector', lam=0.5, learn_lam=False
+        ),
+        # Targets that differ, of a teacher that is not trained.
+        'model.teacher.head.init_cfg': dict(type='Normal', layer='Linear', std=10.0),
+    }
+    runner = train(tmp_path, **options(dict(HOOK, batch_size=8), **settings))
+
+    images, labels, classes, scores, attention, title, *_ = drawn
+    dataset, model = runner.val_dataloader.dataset, runner.model
+    model.eval()
+    indices = np.linspace(0, len(dataset) - 1, 8).round().astype(int)
+    infos = [dataset.get_data_info(i) for i in indices]
+    assert all((image == info['img']).all() for image, info in zip(images, infos, strict=True))
+    assert labels == [info['gt_label'] for info in infos]
+    assert classes == [str(digit) for digit in range(10)]
+    assert title.startswith('Epoch 1 ')
+    assert 'λ = +0.500' in title
+    assert attention.shape == (8, 8)
+
+    pixels = torch.from_numpy(np.stack(images))[:, None].float()
+    inputs = (pixels - 78.4) / 96.1
+    with torch.no_grad():
+        teacher, student = (m(inputs) for m in (model.teacher, model.student))
+        simplified = model.distiller.simplifier(teacher)
+    for name, z in dict(teacher=teacher, simplified=simplified, student=student).items():
+        assert np.allclose(scores[name], (z / 4).softmax(dim=1), atol=1e-6), name
+    assert not np.allclose(scores['teacher'], scores['simplified'], atol=1e-3)
+
+
+@pytest.mark.parametrize('attention', [None, np.eye(3)], ids=['classes', 'samples'])
+def test_coloured_images_and_long_names_are_drawn(attention):
+    scores = np.full((3, 2), 0.5)
+    picture = draw_simplification(
+        [np.full((20, 30, 3), (200, 10, 10), dtype=np.uint8)] * 3,
+        [0, 1, 1],
+        ['black-footed ferret, ferret, Mustela nigripes', 'cat'],
+        dict(teacher=scores, simplified=scores, student=scores),
+        attention,
+        'Epoch 1',
+        num_samples=2,
+    )
+    assert picture.dtype == np.uint8
+    assert (picture == (200, 10, 10)).all(axis=-1).mean() > 0.01, 'in RGB'
+
+
+def test_a_distiller_without_a_simplifier_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"model\.distiller='ConfigurableDistiller', expected an"):
+        train(tmp_path, KD, custom_hooks=[HOOK])
+
+
+def test_a_run_without_validation_is_named(tmp_path):
+    cfg = digits(tmp_path, custom_hooks=[HOOK])
+    cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None)
+    with pytest.raises(ValueError, match=r'val_dataloader=None, expected images to draw'):
+        Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('key', ['interval', 'batch_size', 'num_samples', 'num_classes'])
+def test_an_argument_that_counts_nothing_is_named(key):
+    with pytest.raises(ValueError, match=f'SimplifierVisualizationHook: {key}=0, expected an int'):
+        SimplifierVisualizationHook(**{key: 0})

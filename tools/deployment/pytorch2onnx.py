@@ -1,0 +1,115 @@
+"""Export an mmpretrain classifier, such as a distilled student, to ONNX.
+
+Usage:
+    pip install -e '.[onnx]'
+    python tools/deployment/pytorch2onnx.py CONFIG CHECKPOINT [--shape 224] [--output-file X.onnx]
+
+The graph takes ``images``, float32 of shape (N, channels, height, width) with values
+from 0 to 255 and the channels in OpenCV's order, BGR: normalization is inside. It
+gives ``scores``, the softmax of shape (N, classes), or ``logits`` with ``--logits``.
+N is free. The names of the classes are in the file's metadata, as JSON.
+"""
+
+import argparse
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from mmpretrain import get_model
+from torch import Tensor, nn
+
+import skd_mmrazor  # noqa: F401  (before any config is parsed)
+
+TOLERANCE = 1e-4
+
+
+class Classifier(nn.Module):
+    """Preprocessing, model and softmax in one.
+
+    Args:
+        model (nn.Module): An ``ImageClassifier`` of mmpretrain.
+        logits (bool): Whether to leave the softmax out.
+    """
+
+    def __init__(self, model: nn.Module, logits: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.logits = logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classifies images.
+
+        Args:
+            images (Tensor): (N, C, H, W), from 0 to 255.
+
+        Returns:
+            Tensor: (N, classes).
+        """
+        logits = self.model(self.model.data_preprocessor({'inputs': images})['inputs'])
+        return logits if self.logits else logits.softmax(dim=1)
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description='Export a classifier to ONNX')
+    parser.add_argument('config', help='config of the classifier')
+    parser.add_argument('checkpoint', type=Path, help='checkpoint of the classifier')
+    parser.add_argument('--output-file', type=Path, help='CHECKPOINT.onnx by default')
+    parser.add_argument('--shape', type=int, nargs='+', default=[224], help='height and width')
+    parser.add_argument('--logits', action='store_true', help='logits instead of their softmax')
+    parser.add_argument('--opset-version', type=int, default=17)
+    return parser.parse_args()
+
+
+def export(model: Classifier, images: Tensor, path: Path, opset_version: int) -> None:
+    """Writes the file, with the names of the classes in it."""
+    output = 'logits' if model.logits else 'scores'
+    # The newer exporter needs one more package, and gives the same graph here.
+    known = inspect.signature(torch.onnx.export).parameters
+    torch.onnx.export(
+        model,
+        (images,),
+        str(path),
+        input_names=['images'],
+        output_names=[output],
+        dynamic_axes={'images': {0: 'N'}, output: {0: 'N'}},
+        opset_version=opset_version,
+        **({'dynamo': False} if 'dynamo' in known else {}),
+    )
+    graph = onnx.load(path)
+    classes = getattr(model.model, '_dataset_meta', {}).get('classes')
+    if classes:
+        onnx.helper.set_model_props(graph, {'classes': json.dumps(list(classes))})
+    onnx.save(graph, path)
+
+
+def compare(model: Classifier, images: Tensor, path: Path) -> float:
+    """The largest difference between torch and onnxruntime."""
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    theirs = session.run(None, {'images': images.numpy()})[0]
+    return float(np.abs(model(images).numpy() - theirs).max())
+
+
+@torch.no_grad()
+def main() -> None:
+    """Exports, and compares the file with the model."""
+    args = parse_args()
+    model = Classifier(get_model(args.config, str(args.checkpoint)), args.logits).eval()
+    shape = (args.shape[0], args.shape[-1])
+    channels = len(getattr(model.model.data_preprocessor, 'mean', range(3)))
+    path = args.output_file or args.checkpoint.with_suffix('.onnx')
+    # Three, where the file was made with two: the number must be free.
+    two, three = (torch.rand(n, channels, *shape) * 255 for n in (2, 3))
+    export(model, two, path, args.opset_version)
+    difference = compare(model, three, path)
+    if not difference <= TOLERANCE:
+        raise SystemExit(f'{path} differs from the model by {difference:.1e}.')
+    print(f'onnx: {path}\nlargest difference from torch: {difference:.1e}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,175 @@
+"""Take the student out of a distillation: a plain mmpretrain checkpoint and config.
+
+Usage:
+    python tools/model_converters/convert_kd_ckpt_to_student.py CONFIG CHECKPOINT [--out-path DIR]
+
+mmrazor's tool of this name writes the weights alone; this one also writes the config
+that loads them, and keeps the names of the classes. The end of the file's name is
+the start of its SHA-256, as in mmpretrain's model zoo.
+"""
+
+import argparse
+import hashlib
+import io
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import mmpretrain
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.hub import get_config
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmpretrain.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+
+import skd_mmrazor  # noqa: F401  (before any config is parsed)
+
+PREFIX = 'architecture.'
+PLUGIN = 'skd_mmrazor'
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description='Convert a KD checkpoint to its student')
+    parser.add_argument('config', type=Path, help='config of the distillation')
+    parser.add_argument('checkpoint', type=Path, help='checkpoint of the distillation')
+    parser.add_argument('--out-path', type=Path, help="folder; the checkpoint's own by default")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
+    return parser.parse_args()
+
+
+def get_student_config(cfg: Config) -> Config:
+    """Makes the config of the student alone: model, preprocessing and test.
+
+    Args:
+        cfg (Config): Config of a distillation.
+
+    Returns:
+        Config: A config for mmpretrain.
+
+    Raises:
+        SystemExit: ``cfg`` has no student, or nothing to test it with.
+    """
+    model = cfg.get('model', {})
+    if 'architecture' not in model:
+        raise SystemExit(
+            f'model.type={model.get("type")!r}, expected a distillation algorithm such as '
+            "'SingleTeacherDistill', with the student as its architecture."
+        )
+    test = 'test' if 'test_dataloader' in cfg else 'val'
+    if f'{test}_dataloader' not in cfg:
+        raise SystemExit('test_dataloader is not in the config, expected the data of the student.')
+
+    student = dict(model.architecture)
+    scope = student.pop('_scope_', None) or student.get('cfg_path', '').split('::')[0]
+    if scope not in ('', 'mmcls', 'mmpretrain', 'mmrazor'):
+        raise SystemExit(f'model.architecture is of {scope!r}, expected one of mmpretrain.')
+    preprocessor = student.pop('data_preprocessor', None)
+    if 'cfg_path' in student:
+        zoo = get_config(student.pop('cfg_path'))
+        preprocessor = zoo.get('data_preprocessor', preprocessor)
+        student.pop('pretrained', None)
+        student = {**zoo.model, **student}
+    # The algorithm's goes before the student's own: this is what it was trained with.
+    preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or preprocessor
+    parts = {
+        'data_preprocessor': preprocess_in_mmpretrain(preprocessor),
+        'model': student,
+        'test_dataloader': cfg[f'{test}_dataloader'],
+        'test_evaluator': cfg.get(f'{test}_evaluator'),
+    }
+    parts = {name: name_in_mmpretrain(part) for name, part in parts.items() if part is not None}
+    imports = [i for i in cfg.get('custom_imports', {}).get('imports', []) if i != PLUGIN]
+    imports += [PLUGIN] if needs_plugin(parts) else []
+    if imports:
+        parts['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
+    return Config({'default_scope': 'mmpretrain', **parts, 'test_cfg': {}})
+
+
+def name_in_mmpretrain(node: Any) -> Any:
+    """Writes the types of mmcls, as mmrazor's configs have them, as mmpretrain's."""
+    if isinstance(node, dict):
+        node = {key: name_in_mmpretrain(value) for key, value in node.items()}
+        if node.get('_scope_') in ('mmcls', 'mmpretrain'):
+            del node['_scope_']
+        if isinstance(node.get('type'), str):
+            name = node['type'].removeprefix('mmcls.').removeprefix('mmpretrain.')
+            node['type'] = 'PackInputs' if name == 'PackClsInputs' else name
+        return node
+    return type(node)(map(name_in_mmpretrain, node)) if isinstance(node, (list, tuple)) else node
+
+
+def preprocess_in_mmpretrain(cfg: dict | None) -> dict | None:
+    """Writes mmengine's preprocessor, which no classifier of mmpretrain takes, as mmpretrain's."""
+    if cfg is None or not str(cfg.get('type')).endswith('ImgDataPreprocessor'):
+        return cfg
+    cfg = dict(cfg, type='ClsDataPreprocessor')
+    swaps = [cfg.pop(key, False) for key in ('bgr_to_rgb', 'rgb_to_bgr')]
+    return dict(cfg, to_rgb=any(swaps))
+
+
+def needs_plugin(node: Any) -> bool:
+    """Whether a type in the config is the plugin's, or mmrazor's, which it imports."""
+    if isinstance(node, (list, tuple)):
+        return any(map(needs_plugin, node))
+    if not isinstance(node, dict):
+        return False
+    registries = (DATASETS, METRICS, MODELS, TRANSFORMS)
+    classes = [registry.module_dict.get(node.get('type')) for registry in registries]
+    ours = any(getattr(cls, '__module__', '').startswith(f'{PLUGIN}.') for cls in classes)
+    ours |= str(node.get('type')).startswith('mmrazor.')
+    return ours or any(map(needs_plugin, node.values()))
+
+
+def get_student_checkpoint(filename: Path, cfg: Config) -> dict:
+    """Reads the student's weights and makes sure that they are the config's.
+
+    Args:
+        filename (Path): Checkpoint of a distillation. With ``EMAHook`` its
+            weights are the average, which is what was validated.
+        cfg (Config): Config of the student.
+
+    Returns:
+        dict: ``state_dict``, and ``meta`` with the names of the classes.
+
+    Raises:
+        SystemExit: There is no student in it, or one of another config.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='cpu')
+    weights = checkpoint.get('state_dict', checkpoint)
+    student = {k.removeprefix(PREFIX): v for k, v in weights.items() if k.startswith(PREFIX)}
+    if not student:
+        raise SystemExit(
+            f'{filename}: no weights of a student, expected names that start with {PREFIX!r}, '
+            f'found such as {next(iter(weights), None)!r}.'
+        )
+    try:
+        mmpretrain.get_model(cfg, pretrained=False).load_state_dict(student)
+    except RuntimeError as error:
+        raise SystemExit(f'{filename} is not of this config. {error}') from error
+    meta = {k: v for k, v in checkpoint.get('meta', {}).items() if k in ('dataset_meta', 'epoch')}
+    meta.update(mmengine_version=mmengine.__version__, mmpretrain_version=mmpretrain.__version__)
+    return dict(meta=meta, state_dict=student)
+
+
+def main() -> None:
+    """Writes the student's checkpoint and config."""
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    student_cfg = get_student_config(cfg)
+    buffer = io.BytesIO()
+    torch.save(get_student_checkpoint(args.checkpoint, student_cfg), buffer)
+
+    out = args.out_path or args.checkpoint.parent
+    out.mkdir(parents=True, exist_ok=True)
+    sha = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
+    checkpoint = out / f'{args.config.stem}_student-{sha}.pth'
+    checkpoint.write_bytes(buffer.getvalue())
+    student_cfg.dump(checkpoint.with_suffix('.py'))
+    print(f'checkpoint: {checkpoint}\nconfig: {checkpoint.with_suffix(".py")}')
+
+
+if __name__ == '__main__':
+    main()
