@@ -86,6 +86,7 @@ setup(
         'scikit-learn',
     ],
     extras_require={
+        'docs': ['sphinx', 'myst-parser', 'furo'],
         'onnx': ['onnx', 'onnxruntime'],
         'lite': ['mmcv-lite>=2.0.0,<=2.1.0'],
         'full': ['mmcv>=2.0.0,<=2.1.0'],
