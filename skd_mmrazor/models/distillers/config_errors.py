@@ -85,5 +85,6 @@ def _recorder(record: dict[str, Any]) -> str:
 
 def _describe(value: Any) -> str:
     if isinstance(value, Tensor):
-        return f'{str(value.dtype).replace("torch.", "")} of shape {tuple(value.shape)}'
+        dtype = str(value.dtype).replace('torch.', '')
+        return f'{dtype} of shape {tuple(value.shape)}'
     return type(value).__name__
