@@ -1,6 +1,6 @@
 """Writes the plugin as a series of patches for mmrazor's main branch.
 
-``python upstream/make_series.py MMRAZOR_CHECKOUT OUT_DIR``. The patches of
+``python -m upstream.make_series MMRAZOR_CHECKOUT OUT_DIR``. The patches of
 ``patches/`` mend defects of mmrazor and are copied; the last one, SKD itself, is
 made from the plugin's sources. See docs/upstreaming.md.
 """
@@ -9,13 +9,10 @@ import argparse
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from upstream import layout, style
+from . import layout, sources, style
 
 ROOT = Path(__file__).parent.parent
 FILES = ROOT / 'upstream' / 'files'
@@ -55,8 +52,12 @@ def make_series(checkout: Path, out: Path, styled: bool = True) -> list[Path]:
         list[Path]: The patches in order.
 
     Raises:
-        ValueError: A text that has to read differently in mmrazor is not found.
+        ValueError: The files are not mmrazor's, or have SKD already; or a text
+            that has to read differently in mmrazor is not found.
     """
+    distillers = checkout / 'mmrazor' / 'models' / 'distillers'
+    if not distillers.exists() or (distillers / 'skd_distiller.py').exists():
+        raise ValueError(f"{checkout} is no checkout of mmrazor's main branch without SKD.")
     out.mkdir(parents=True, exist_ok=True)
     fixes = [Path(shutil.copy(path, out)) for path in sorted(PATCHES.glob('*.patch'))]
     with tempfile.TemporaryDirectory() as folder:
@@ -82,14 +83,14 @@ def _write_modules(root: Path) -> list[Path]:
     for old, new in {**layout.MODULES, **layout.TESTS}.items():
         source = (ROOT / old.replace('.', '/')).with_suffix('.py').read_text()
         for text in layout.TEXTS.get(old, []):
-            source = style.replace_once(source, *text, where=old)
-        source = style.drop(source, layout.DROPPED.get(old, layout.DROPPED_TESTS))
-        source = style.move_imports(source, old, layout.IMPORTS)
+            source = sources.replace_once(source, *text, where=old)
+        source = sources.drop(source, layout.DROPPED.get(old, layout.DROPPED_TESTS))
+        source = sources.move_imports(source, old, new, layout.IMPORTS)
         path = (root / new.replace('.', '/')).with_suffix('.py')
-        written.append(_write(path, style.to_old_python(source)))
+        written.append(_write(path, sources.to_old_python(source)))
     for package in {path.parent for path in written}:
         if not (package / '__init__.py').exists() and package.name in ('skd_utils', 'test_skd'):
-            written.append(_write(package / '__init__.py', style.HEADER))
+            written.append(_write(package / '__init__.py', sources.HEADER))
     return written
 
 
@@ -98,7 +99,7 @@ def _write_configs(root: Path) -> list[Path]:
     for config in sorted((ROOT / 'configs').glob('skd_*.py')):
         source = config.read_text()
         base = re.search(r"_base_ = \['(?:\./|mmrazor::distill/mmcls/)(.*)\.py'\]", source)
-        name = base[1]  # type: ignore[index]
+        name = base[1]
         if name in layout.NO_BASE:
             continue
         base_path = layout.BASES.get(name, name)
@@ -113,10 +114,10 @@ def _write_files(root: Path) -> list[Path]:
     for path in sorted(FILES.rglob('*.*')):
         text = path.read_text()
         if path.name == 'conftest.py':
-            helpers = style.take((ROOT / 'tests' / 'conftest.py').read_text(), layout.HELPERS)
+            helpers = sources.take((ROOT / 'tests' / 'conftest.py').read_text(), layout.HELPERS)
             text = f'{text}\n\n{helpers}'
         if path.suffix == '.py':
-            text = style.HEADER + text
+            text = sources.HEADER + text
         written.append(_write(root / path.relative_to(FILES), text))
     return written
 
@@ -131,8 +132,10 @@ def _extend_files(root: Path) -> list[Path]:
         written.append(_write(root / name, text.replace(line, line + gap + skd)))
     for name, module, exported in layout.EXPORTS:
         text = (root / name).read_text()
-        text = style.replace_once(text, '\n__all__', f'from .{module} import {exported}\n\n__all__', name)
-        text = style.replace_once(text, "'\n]", f"',\n    '{exported}'\n]", name)
+        text = sources.replace_once(
+            text, '\n__all__', f'from .{module} import {exported}\n\n__all__', name
+        )
+        text = sources.replace_once(text, "'\n]", f"',\n    '{exported}'\n]", name)
         written.append(_write(root / name, text))
     return written
 

@@ -29,7 +29,7 @@ class ToyNeck(nn.Module):
     """Average pooling that gives a tuple."""
 
     def forward(self, feature):
-        return (feature.mean(dim=(2, 3)), )
+        return (feature.mean(dim=(2, 3)),)
 
 
 @MODELS.register_module()
@@ -39,7 +39,8 @@ class ToyClassifier(BaseModel):
     def __init__(self, width, num_classes, data_preprocessor=None):
         super().__init__(data_preprocessor)
         self.backbone = nn.Sequential(
-            nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU())
+            nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.neck = ToyNeck()
         self.head = ToyHead(width, num_classes)
 
@@ -49,10 +50,7 @@ class ToyClassifier(BaseModel):
             return features
         logits = self.head.fc(features[-1])
         if mode == 'predict':
-            return [
-                BaseDataElement(pred_score=score)
-                for score in F.softmax(logits, dim=1)
-            ]
+            return [BaseDataElement(pred_score=score) for score in F.softmax(logits, dim=1)]
         labels = torch.cat([sample.gt_label for sample in data_samples])
         return dict(loss=self.head.loss_module(logits, labels))
 
