@@ -189,13 +189,14 @@ class AttentionSimplifierConnector(BaseConnector):
         # Half precision would quantise the small differences that λ makes.
         with torch.autocast(feature.device.type, enabled=False):
             logits = feature.to(self.query.weight.dtype)
-            tokens = logits.unsqueeze(0) if logits.dim() == 2 else logits.flatten(2).mT
+            tokens = logits.unsqueeze(0) if logits.dim() == 2 else logits.flatten(2).transpose(1, 2)
             soft = tokens / self.tau
             if self.softening == 'log_softmax':
                 soft = soft.log_softmax(dim=-1)
             change = self.current_lam * (self._attend(soft) - soft)
-            change = change[0] if logits.dim() == 2 else change.mT.unflatten(2, logits.shape[2:])
-            return logits + self.tau * change
+            # Of (N, C) logits, one group of (N, C); of dense ones, (N, H * W, C).
+            change = change if logits.dim() == 2 else change.transpose(1, 2)
+            return logits + self.tau * change.reshape(logits.shape)
 
     def _attend(self, soft: Tensor) -> Tensor:
         """Averages softened logits with the weights of the attention.
@@ -223,7 +224,7 @@ class AttentionSimplifierConnector(BaseConnector):
             Tensor: (..., length, value_dims), the mean over the heads.
         """
         query, key = (
-            project(tokens).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
+            project(tokens).reshape(*tokens.shape[:-1], self.num_heads, -1).transpose(-3, -2)
             for project in (self.query, self.key)
         )
         values = values.unsqueeze(-3).expand(*query.shape[:-1], values.shape[-1])

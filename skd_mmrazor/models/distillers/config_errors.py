@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from mmrazor.models.distillers import ConfigurableDistiller
 from torch import Tensor
 
@@ -58,9 +57,9 @@ def naming_losses(distiller: Any) -> Iterator[None]:
     """
     try:
         yield
-    except torch.cuda.OutOfMemoryError:
-        raise
     except Exception as error:
+        if 'out of memory' in str(error):
+            raise
         for name, mapping in distiller.loss_forward_mappings.items():
             inputs = {}
             for argument, record in mapping.items():
@@ -86,5 +85,6 @@ def _recorder(record: dict[str, Any]) -> str:
 
 def _describe(value: Any) -> str:
     if isinstance(value, Tensor):
-        return f'{str(value.dtype).removeprefix("torch.")} of shape {tuple(value.shape)}'
+        dtype = str(value.dtype).replace('torch.', '')
+        return f'{dtype} of shape {tuple(value.shape)}'
     return type(value).__name__

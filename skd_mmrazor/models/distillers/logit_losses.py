@@ -28,7 +28,8 @@ def find_logit_losses(distiller: Any, logits: str) -> dict[str, str]:
         argument = TEACHER_LOGITS.get(type(loss))
         source = _get_source(distiller, mapping.get(argument, {}))
         if not {'backbone', 'neck'}.isdisjoint(source.split('.')):
-            continue  # Such as channel-wise distillation of a detector's pyramid.
+            # Such as channel-wise distillation of a detector's pyramid.
+            continue
         feature = TEACHER_FEATURES.get(type(loss), '')
         record = mapping.get(feature, {})
         # Of several teachers, a module is named ``teacher.head.fc``.

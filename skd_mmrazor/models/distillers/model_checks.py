@@ -73,7 +73,9 @@ def check_num_classes(
     record = mapping.get(STUDENT_LOGITS.get(argument, ''), {})
     recorder = record.get('recorder', '')
     found = student.get(recorder) if not record.get('connector') else None
-    key = 'logits' if recorder == 'skd_logits' else f'student_recorders.{recorder}'
+    key = f'student_recorders.{recorder}'
+    if recorder == 'skd_logits':
+        key = 'logits'
     expected = f'{num_classes}, as the teacher has'
     valid = found in (None, num_classes)
     expect(valid, f'distiller.{key}: num_classes of the student', found, expected)

@@ -20,9 +20,7 @@ def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str,
     """
     before = [(logits.float() / tau).log_softmax(dim=1) for logits, _ in pairs]
     after = [(logits.float() / tau).log_softmax(dim=1) for _, logits in pairs]
-    same = [
-        (b.argmax(dim=1) == a.argmax(dim=1)).float() for b, a in zip(before, after, strict=True)
-    ]
+    same = [(b.argmax(dim=1) == a.argmax(dim=1)).float() for b, a in pairs]
     return {
         'teacher_entropy': _mean([_entropy(log_p) for log_p in before]),
         'simplified_entropy': _mean([_entropy(log_p) for log_p in after]),
