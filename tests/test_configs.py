@@ -84,6 +84,17 @@ def test_builds_and_steps(path):
     assert all(p.grad is not None for p in student.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize('path', [p for p in CONFIGS if 'cifar100' in p.parts], ids=str)
+def test_a_cifar100_experiment_runs_on_glyph100_by_its_data_alone(path, monkeypatch):
+    plain = Config.fromfile(ROOT / path)
+    monkeypatch.setenv('CIFAR100_DATASET', 'glyph100')
+    cfg = Config.fromfile(ROOT / path)
+    dataset = cfg.train_dataloader.dataset
+    assert dataset.get('dataset', dataset).type == 'Glyph100'
+    assert cfg.model == plain.model
+    assert cfg.custom_imports.imports == ['skd_mmrazor']
+
+
 @pytest.mark.parametrize('path', SKD, ids=str)
 def test_skd_differs_from_its_base_by_three_lines(path):
     """The promise of the README: the rest of the config is the base's."""
