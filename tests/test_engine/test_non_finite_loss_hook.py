@@ -64,6 +64,18 @@ def test_names_every_loss_that_failed(tmp_path):
     )
 
 
+def test_a_teacher_that_fails_is_told_from_a_student_that_does(tmp_path):
+    """By its entropy, where the simplifier does not look, as on a GPU."""
+
+    def spoil_teacher(model):
+        model.teacher.head.fc.bias.data[3] = float('nan')
+        model.distiller.simplifier._check = lambda logits: None
+
+    message = run_spoilt(tmp_path, spoil_teacher)
+    assert 'distill.loss_kl=nan, distill.teacher_entropy=nan' in message
+    assert 'student.loss' not in message
+
+
 def test_a_model_that_is_not_finite_is_not_saved(tmp_path):
     message = run_spoilt(tmp_path, spoil_student, after_epoch=True)
     assert message.startswith('architecture.head.fc.bias is not finite after 6 iterations')

@@ -4,12 +4,16 @@ from itertools import product
 import pytest
 import torch
 from mmrazor.registry import MODELS
+from packaging.version import Version
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skd_mmrazor.models import AttentionSimplifierConnector
 
 from ..conftest import algorithm, batch, distiller
 
 FORMS = list(product(('samples', 'classes'), (1, 4), ('log_softmax', 'scale')))
+# 2.0 has it for GPUs only.
+FUSED_ON_CPU = Version(torch.__version__) >= Version('2.2')
 SHAPES = [(1, 10), (7, 10), (2, 10, 3, 5)]
 
 
@@ -149,6 +153,45 @@ def test_any_number_of_classes(num_classes):
     out = connector(torch.randn(3, num_classes))
     assert out.shape == (3, num_classes)
     assert out.isfinite().all()
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor that an operator makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, (list, tuple)) else (result,):
+            # An expanded tensor shares its storage.
+            if isinstance(value, torch.Tensor):
+                size = value.untyped_storage().nbytes() // value.element_size()
+                self.numel = max(self.numel, size)
+        return result
+
+
+@pytest.mark.parametrize(
+    ('attend_over', 'shape', 'limit'),
+    [
+        # The projections' weights are larger than these logits.
+        ('samples', (8, 21000), 64 * 21000),
+        ('samples', (128, 21000), 128 * 21000),
+        # Four heads of 16, and no more for each class; the weights would be 4 * 1000 * 1000.
+        ('classes', (2, 1000), 2 * 1000 * 64),
+        # As many locations as classes: heads of the logits' width.
+        ('samples', (1, 19, 40, 40), 4 * 24 * 1600),
+    ],
+)
+def test_memory_is_linear_in_the_classes_and_in_the_locations(attend_over, shape, limit):
+    if not FUSED_ON_CPU:
+        pytest.skip('torch has no fused attention on a CPU')
+    connector = AttentionSimplifierConnector(shape[1], attend_over=attend_over, num_heads=4)
+    logits = torch.randn(shape)
+    with Largest() as largest:
+        connector(logits).sum().backward()
+    assert largest.numel <= limit
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])

@@ -15,9 +15,11 @@ class NonFiniteLossHook(Hook):
     """Stops at the first iteration with a loss that is NaN or infinite.
 
     All losses that are logged are looked at, not their sum alone, so the message
-    names the term that failed. Gradients are not: dynamic loss scaling makes
-    them overflow now and then, and skips those steps. A model whose parameters
-    are not finite is not saved, so the last checkpoint is a good one.
+    names the term that failed, and beside it whatever else is not finite: with
+    SKD, ``distill.teacher_entropy=nan`` says that it was the teacher.
+    Gradients are not looked at: dynamic loss scaling makes them overflow now and
+    then, and skips those steps. A model whose parameters are not finite is not
+    saved, so the last checkpoint is a good one.
 
     Note:
         The values are those that ``RuntimeInfoHook`` put into the message hub:
@@ -40,14 +42,12 @@ class NonFiniteLossHook(Hook):
             outputs (dict, optional): What the model logs, by name.
 
         Raises:
-            FloatingPointError: Names the losses, the epoch and the iteration.
+            FloatingPointError: Names the values, the epoch and the iteration.
         """
         history = runner.message_hub.log_scalars
-        losses = {
-            name: history[f'train/{name}'].current() for name in outputs or () if 'loss' in name
-        }
-        wrong = [f'{name}={value}' for name, value in losses.items() if not math.isfinite(value)]
-        if wrong:
+        values = {name: history[f'train/{name}'].current() for name in outputs or ()}
+        wrong = [f'{name}={value}' for name, value in values.items() if not math.isfinite(value)]
+        if any('loss' in name for name in wrong):
             raise FloatingPointError(
                 f'{", ".join(wrong)} at epoch {runner.epoch + 1}, iteration {batch_idx + 1} '
                 f'({runner.iter + 1} in all), expected finite losses. '
