@@ -53,7 +53,10 @@ DROPPED_TESTS = (
     'test_skd_with_mmrazors_dkd_trains_without_nan_and_keeps_its_weight',
     'test_default_dkd_needs_no_warning',
 )
-DROPPED = {'skd_mmrazor.models.losses.teacher_gradient': ('_log_space_dkd',)}
+DROPPED = {
+    'skd_mmrazor.models.losses.teacher_gradient': ('_log_space_dkd',),
+    'skd_mmrazor.models.connectors.attention_simplifier_connector': ('_average_in_blocks',),
+}
 
 # mmrazor is tested from torch 1.8 and Python 3.7 on.
 TEXTS = {
@@ -65,10 +68,17 @@ TEXTS = {
         ),
         ('with torch.autocast(feature.device.type, enabled=False)', 'with autocast(enabled=False)'),
         (
-            'values = values.unsqueeze(-3).expand(*query.shape[:-1], values.shape[-1])\n'
-            '        return F.scaled_dot_product_attention(query, key, values).mean(dim=-3)',
-            'scores = query @ key.transpose(-2, -1) / query.shape[-1]**0.5\n'
-            '        return scores.softmax(dim=-1).mean(dim=-3) @ values',
+            """        length, dims = query.shape[-2], max(query.shape[-1], values.shape[-1])
+        # Weights that are no larger than tokens and values are had at once.
+        if length <= 2 * dims:
+            averaged = _get_weights(query, key) @ values
+        else:
+            averaged = _average_in_blocks(query, key, values)
+        return averaged.reshape(soft.shape)
+""",
+            """        averaged = _get_weights(query, key) @ values
+        return averaged.reshape(soft.shape)
+""",
         ),
     ],
     'skd_mmrazor.models.distillers.composition': [

@@ -158,19 +158,8 @@ class AttentionSimplifierConnector(BaseConnector):
             Tensor: (N, N) where tokens are samples, (N, C, C) where they are
             classes; rows sum to 1.
         """
-        soft = logits.to(self.query.weight.dtype) / self.tau
-        if self.softening == 'log_softmax':
-            soft = soft.log_softmax(dim=-1)
-        tokens = F.layer_norm(soft, soft.shape[-1:])
-        if self.attend_over == 'classes':
-            tokens = tokens.unsqueeze(-1) * self.score_embedding + self.class_embedding
-            tokens = F.layer_norm(tokens, tokens.shape[-1:])
-        query, key = (
-            project(tokens).reshape(*tokens.shape[:-1], self.num_heads, -1).transpose(-3, -2)
-            for project in (self.query, self.key)
-        )
-        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
-        return scores.softmax(dim=-1).mean(dim=-3)
+        query, key = self._project(self._get_tokens(self._soften(logits)))
+        return _get_weights(query, key)
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
@@ -191,16 +180,33 @@ class AttentionSimplifierConnector(BaseConnector):
         with torch.autocast(feature.device.type, enabled=False):
             logits = feature.to(self.query.weight.dtype)
             tokens = logits.unsqueeze(0) if logits.dim() == 2 else logits.flatten(2).transpose(1, 2)
-            soft = tokens / self.tau
-            if self.softening == 'log_softmax':
-                soft = soft.log_softmax(dim=-1)
+            soft = self._soften(tokens)
             change = self.current_lam * (self._attend(soft) - soft)
             # Of (N, C) logits, one group of (N, C); of dense ones, (N, H * W, C).
             change = change if logits.dim() == 2 else change.transpose(1, 2)
             return logits + self.tau * change.reshape(logits.shape)
 
+    def _soften(self, logits: Tensor) -> Tensor:
+        soft = logits.to(self.query.weight.dtype) / self.tau
+        return soft.log_softmax(dim=-1) if self.softening == 'log_softmax' else soft
+
+    def _get_tokens(self, soft: Tensor) -> Tensor:
+        """(..., N, C) softened logits as (..., N, C) or (..., N, C, embed_dims)."""
+        tokens = F.layer_norm(soft, soft.shape[-1:])
+        if self.attend_over == 'samples':
+            return tokens
+        tokens = tokens.unsqueeze(-1) * self.score_embedding + self.class_embedding
+        return F.layer_norm(tokens, tokens.shape[-1:])
+
+    def _project(self, tokens: Tensor) -> list[Tensor]:
+        """Queries and keys, (..., num_heads, length, head_dims) each."""
+        shape = (*tokens.shape[:-1], self.num_heads, -1)
+        return [p(tokens).reshape(shape).transpose(-3, -2) for p in (self.query, self.key)]
+
     def _attend(self, soft: Tensor) -> Tensor:
         """Averages softened logits with the weights of the attention.
+
+        The values are shared by the heads, and not projected.
 
         Args:
             soft (Tensor): (groups, samples, C). Samples attend within a group.
@@ -208,41 +214,15 @@ class AttentionSimplifierConnector(BaseConnector):
         Returns:
             Tensor: Same shape.
         """
-        normed = F.layer_norm(soft, soft.shape[-1:])
-        if self.attend_over == 'samples':
-            return self._attention(normed, soft)
-        tokens = normed.unsqueeze(-1) * self.score_embedding + self.class_embedding
-        return self._attention(F.layer_norm(tokens, tokens.shape[-1:]), soft.unsqueeze(-1))[..., 0]
-
-    def _attention(self, tokens: Tensor, values: Tensor) -> Tensor:
-        """Attention whose values are shared by the heads and not projected.
-
-        Args:
-            tokens (Tensor): (..., length, in_dims).
-            values (Tensor): (..., length, value_dims).
-
-        Returns:
-            Tensor: (..., length, value_dims), the mean over the heads.
-        """
-        query, key = (
-            project(tokens).reshape(*tokens.shape[:-1], self.num_heads, -1).transpose(-3, -2)
-            for project in (self.query, self.key)
-        )
-        length, head_dims = query.shape[-2:]
-        value_dims = values.shape[-1]
-        if length <= 2 * max(head_dims, value_dims):
-            # The weights are no larger than the tokens and what they average.
-            scores = query @ key.mT / head_dims**0.5
-            return scores.softmax(dim=-1).mean(dim=-3) @ values
-        # Kernels that never hold all weights want four dimensions and a single
-        # width, on GPUs a multiple of 8. Zeros change no score but the scale.
-        width = -8 * (-max(head_dims, value_dims) // 8)
-        query, key, values = (
-            F.pad(x.flatten(0, -4), (0, width - x.shape[-1]))
-            for x in (query * (width / head_dims) ** 0.5, key, values.unsqueeze(-3))
-        )
-        out = F.scaled_dot_product_attention(query, key, values.expand_as(query)).mean(dim=1)
-        return out[..., :value_dims].reshape(*tokens.shape[:-1], value_dims)
+        query, key = self._project(self._get_tokens(soft))
+        values = soft if self.attend_over == 'samples' else soft.unsqueeze(-1)
+        length, dims = query.shape[-2], max(query.shape[-1], values.shape[-1])
+        # Weights that are no larger than tokens and values are had at once.
+        if length <= 2 * dims:
+            averaged = _get_weights(query, key) @ values
+        else:
+            averaged = _average_in_blocks(query, key, values)
+        return averaged.reshape(soft.shape)
 
     def _check(self, logits: Tensor) -> None:
         name = type(self).__name__
@@ -273,3 +253,24 @@ class AttentionSimplifierConnector(BaseConnector):
                 f'{name}: the teacher logits of shape {shape} have NaN or Inf in them, expected '
                 'finite numbers. Is the teacher checkpoint sound, and are its inputs?'
             )
+
+
+def _get_weights(query: Tensor, key: Tensor) -> Tensor:
+    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+    return scores.softmax(dim=-1).mean(dim=-3)
+
+
+def _average_in_blocks(query: Tensor, key: Tensor, values: Tensor) -> Tensor:
+    """``_get_weights(query, key) @ values``, of which all weights are never held.
+
+    The kernels for it want four dimensions and a single width, on GPUs a multiple
+    of 8. Zeros change no score but the scale.
+    """
+    head_dims, value_dims = query.shape[-1], values.shape[-1]
+    width = -8 * (-max(head_dims, value_dims) // 8)
+    query, key, padded = (
+        F.pad(x.flatten(0, -4), (0, width - x.shape[-1]))
+        for x in (query * (width / head_dims) ** 0.5, key, values.unsqueeze(-3))
+    )
+    averaged = F.scaled_dot_product_attention(query, key, padded.expand_as(query)).mean(dim=1)
+    return averaged[..., :value_dims].reshape(values.shape)

@@ -29,7 +29,7 @@ def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str,
 
 def _entropy(logits: Tensor, tau: float) -> Tensor:
     log_p = (logits.float() / tau).log_softmax(dim=1)
-    return -torch.linalg.vecdot(log_p.exp(), log_p, dim=1)
+    return -torch.einsum('nc...,nc...->n...', log_p.exp(), log_p)
 
 
 def _mean(values: list[Tensor]) -> Tensor:
