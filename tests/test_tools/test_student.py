@@ -76,6 +76,19 @@ def test_it_holds_the_student_and_no_more(monkeypatch, tmp_path, run):
     assert not any(k.startswith(('teacher', 'distiller')) for k in saved['state_dict'])
 
 
+def test_with_an_average_of_the_weights_it_is_the_average(monkeypatch, tmp_path):
+    """Which ``EMAHook`` validates, and saves in place of the weights."""
+    hook = dict(type='EMAHook', momentum=0.5)
+    runner = train(tmp_path, custom_hooks=[hook], **{'train_cfg.max_epochs': 1})
+    digits(tmp_path).dump(tmp_path / 'skd.py')
+    _, path = convert(monkeypatch, tmp_path / 'skd.py', tmp_path / 'epoch_1.pth', tmp_path / 'out')
+    student = torch.load(path)['state_dict']
+    (average,) = (h.ema_model.module for h in runner.hooks if hasattr(h, 'ema_model'))
+    for name, value in average.student.named_parameters():
+        assert torch.equal(student[name], value), name
+    assert not torch.equal(student['head.fc.weight'], runner.model.student.head.fc.weight)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'config',

@@ -46,16 +46,14 @@ class SimplifierVisualizationHook(Hook):
             simplifier, its logits are dense, or there is nothing to validate on.
 
     Note:
-        One process draws, so that it cannot be used with FSDP, which shards the
-        models.
+        The student is the one that is trained, also with ``EMAHook``, whose average
+        is in its place for validation only. One process draws, so that the hook
+        cannot be used with FSDP, which shards the models.
 
     Examples:
         >>> # In a config:
         >>> custom_hooks = [dict(type='mmrazor.SimplifierVisualizationHook', interval=10)]
     """
-
-    # The weights that were trained; EMAHook swaps its average in for validation.
-    priority = 'LOW'
 
     def __init__(
         self, interval: int = 10, batch_size: int = 16, num_samples: int = 4, num_classes: int = 6
