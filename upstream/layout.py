@@ -52,6 +52,8 @@ DROPPED_TESTS = (
     'test_mmrazor_dkd_gives_nan_to_the_teacher',
     'test_skd_with_mmrazors_dkd_trains_without_nan_and_keeps_its_weight',
     'test_default_dkd_needs_no_warning',
+    # torch 1.8 has no attention that does not hold its weights.
+    'test_memory_is_linear_in_the_classes_and_in_the_locations',
 )
 DROPPED = {
     'skd_mmrazor.models.losses.teacher_gradient': ('_log_space_dkd',),
