@@ -97,6 +97,7 @@ setup(
             'hypothesis',
             'onnx',
             'onnxruntime',
+            'openmim',
             'tensorboard',
             'timm',
             'ruff==0.17.6',

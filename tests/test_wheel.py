@@ -1,0 +1,73 @@
+"""The wheel, installed in a fresh environment, away from the repository."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command, cwd):
+    result = subprocess.run(
+        [*map(str, command)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert result.returncode == 0, result.stdout[-4000:]
+    return result.stdout
+
+
+@pytest.fixture(scope='module')
+def python(tmp_path_factory):
+    """An environment with the wheel, which borrows what it depends on from this one."""
+    folder = tmp_path_factory.mktemp('wheel')
+    # Only what git knows, and no build folder of before.
+    files = run('git', 'ls-files', '-z', cwd=ROOT).split('\0')[:-1]
+    for name in files:
+        if (ROOT / name).exists():
+            (folder / 'source' / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / 'source' / name).write_bytes((ROOT / name).read_bytes())
+    pip = (sys.executable, '-m', 'pip')
+    run(*pip, 'wheel', '--no-deps', '-w', 'dist', './source', cwd=folder)
+    run(sys.executable, '-m', 'venv', 'fresh', cwd=folder)
+    python = folder / 'fresh' / 'bin' / 'python'
+    (site,) = (folder / 'fresh').glob('lib/*/site-packages')
+    # Its own .pth files, such as this project's editable installation, are not read.
+    (site / 'borrowed.pth').write_text(sysconfig.get_path('purelib'))
+    # mim imports pkg_resources, which later ones do not have.
+    run(python, '-m', 'pip', 'install', '-q', 'setuptools<81', cwd=folder)
+    (wheel,) = (folder / 'dist').glob('*.whl')
+    run(python, '-m', 'pip', 'install', '-q', '--no-deps', '--force-reinstall', wheel, cwd=folder)
+    return python
+
+
+def test_mim_trains_from_it(python, tmp_path):
+    config = 'digits/resnet14-w16_60e_digits.py'
+    command = (python, '-W', 'ignore', '-m', 'mim', 'train', 'skd_mmrazor', config, '-y')
+    output = run(*command, '--cfg-options', 'train_cfg.max_epochs=1', cwd=tmp_path)
+    assert 'Training finished successfully' in output
+    assert list(tmp_path.glob('work_dirs/resnet14-w16_60e_digits/epoch_1.pth'))
+
+
+def test_its_configs_are_bases_of_another_project(python, tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = ['skd_mmrazor::digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py']\n"
+    )
+    script = (
+        'import skd_mmrazor; from mmengine.config import Config; '
+        "print(skd_mmrazor.__file__, Config.fromfile('mine.py').model.distiller.type)"
+    )
+    output = run(python, '-W', 'ignore', '-c', script, cwd=tmp_path)
+    assert 'SKDDistiller' in output
+    assert str(Path(python).parent.parent) in output
+
+
+def test_it_carries_what_mim_looks_for(python):
+    (mim,) = python.parent.parent.glob('lib/*/site-packages/skd_mmrazor/.mim')
+    assert (mim / 'model-index.yml').exists()
+    assert (mim / 'tools' / 'dist_train.sh').exists()
+    ours = {path.relative_to(ROOT) for path in (ROOT / 'configs').rglob('*.py')}
+    assert ours == {path.relative_to(mim) for path in (mim / 'configs').rglob('*.py')}
