@@ -1,6 +1,5 @@
 # Glyph100 in the place of CIFAR-100: drawn when it is first used, no download.
 _base_ = ['./cifar100_bs64.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 dataset_type = 'Glyph100'
 data_preprocessor = dict(mean=[127.6, 127.6, 127.5], std=[49.7, 49.7, 49.8])

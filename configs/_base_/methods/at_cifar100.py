@@ -1,7 +1,6 @@
 # Attention transfer (https://arxiv.org/abs/1612.03928) of the three stages, each with a
 # weight of 1000.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 model = dict(
     _scope_='mmrazor',

@@ -1,7 +1,6 @@
 # Contrastive representation distillation (https://arxiv.org/abs/1910.10699) of the pooled
 # features. mmrazor's CRDLoss has no weight: the literature's 0.8 is 1 here.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 model = dict(
     _scope_='mmrazor',

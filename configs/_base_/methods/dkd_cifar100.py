@@ -1,7 +1,6 @@
 # Decoupled knowledge distillation (https://arxiv.org/abs/2203.08679): alpha 1, T 4, beta
 # by the pair of networks, and a linear warm-up over the first twelfth of the run.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 model = dict(
     _scope_='mmrazor',

@@ -1,7 +1,6 @@
 # FitNets (https://arxiv.org/abs/1412.6550): the second stage of ResNet-8x4 against that of
 # ResNet-32x4, mean squared error with a weight of 100.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 model = dict(
     _scope_='mmrazor',

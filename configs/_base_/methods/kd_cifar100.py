@@ -1,7 +1,6 @@
 # Knowledge distillation (https://arxiv.org/abs/1503.02531) as the literature sets it on
 # CIFAR-100: 0.1 of the cross-entropy, 0.9 of the divergence at a temperature of 4.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 model = dict(
     _scope_='mmrazor',

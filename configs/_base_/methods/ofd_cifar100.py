@@ -1,7 +1,6 @@
 # A comprehensive overhaul of feature distillation (https://arxiv.org/abs/1904.01866): the
 # stages of ResNet-8x4 before their last ReLU, against those of ResNet-32x4.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 model = dict(
     _scope_='mmrazor',

@@ -1,7 +1,6 @@
 # Relational knowledge distillation (https://arxiv.org/abs/1904.05068) of the pooled features:
 # distances with a weight of 25, angles with 50.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
-custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 model = dict(
     _scope_='mmrazor',

@@ -1,6 +1,8 @@
 # The CIFAR-100 networks of the distillation literature. An experiment takes two:
 #     _base_ = ['…/_base_/models/cifar100_networks.py']
 #     model = dict(architecture=_base_.resnet8x4, teacher=_base_.resnet32x4, …)
+# Here, where every experiment has it once: two bases may not set the same key.
+custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 
 def classifier(in_channels, **backbone):
