@@ -104,14 +104,14 @@ class InMemoryDataset:
         self.dataset.full_init()
         size = len(self.dataset)
         expect(size > 0, f'len({_key("dataset")})', size, 'at least 1')
-        samples = map(self._read, range(size))
-        first = next(samples)
-        self._images = torch.stack([first[0]] * size)
-        self._labels = torch.stack([first[1]] * size)
-        for i, (image, label) in enumerate(samples, start=1):
-            expected = f'{tuple(first[0].shape)}, as that of sample 0'
-            same = image.shape == first[0].shape
-            expect(same, _key(f'shape of the img of sample {i}'), tuple(image.shape), expected)
+        for i, (image, label) in enumerate(map(self._read, range(size))):
+            if i == 0:
+                self._images = image.new_empty(size, *image.shape)
+                self._labels = label.new_empty(size)
+            shape = tuple(self._images.shape[1:])
+            same = image.shape == shape
+            key = _key(f'shape of the img of sample {i}')
+            expect(same, key, tuple(image.shape), f'{shape}, as that of sample 0')
             self._images[i], self._labels[i] = image, label
         self._on_device: Tensor | None = None
         self._fully_initialized = True
