@@ -1,6 +1,5 @@
 """Small images that keep up with a GPU."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -89,8 +88,8 @@ class InMemoryDataset:
 
     @property
     def metainfo(self) -> dict:
-        """The meta information of the wrapped dataset, copied."""
-        return copy.deepcopy(self.dataset.metainfo)
+        """The meta information of the wrapped dataset."""
+        return self.dataset.metainfo
 
     def full_init(self) -> None:
         """Reads all images and labels.
@@ -145,8 +144,7 @@ class InMemoryDataset:
             a list.
         """
         index = torch.as_tensor(indices)
-        images = self._get_images()
-        images = images[index.to(images.device)]
+        images = self._get_images()[index]
         for transform in self._transforms:
             images = transform(images)
         # The data preprocessor moves the labels, all at once.
