@@ -96,7 +96,7 @@ class InMemoryDataset:
 
         Raises:
             ValueError: An image is not of uint8, or not of the size of the first,
-                or has not one label.
+                or has other than one label.
         """
         if self._fully_initialized:
             return
@@ -118,12 +118,12 @@ class InMemoryDataset:
     def _read(self, i: int) -> tuple[Tensor, Tensor]:
         """An image, uint8 of shape (C, H, W), and its label."""
         packed = self._pack(self.dataset.get_data_info(i))
-        image, label = packed.get('inputs'), packed['data_samples'].get('gt_label')
+        image, labels = packed.get('inputs'), dict(packed['data_samples'].items())
         dtype = getattr(image, 'dtype', None)
         expect(dtype == torch.uint8, _key(f'dtype of the img of sample {i}'), dtype, 'torch.uint8')
-        single = label is not None and label.numel() == 1
-        expect(single, _key(f'gt_label of sample {i}'), label, 'one label')
-        return image, label[0]
+        single = list(labels) == ['gt_label'] and labels['gt_label'].numel() == 1
+        expect(single, _key(f'labels of sample {i}'), labels, 'gt_label alone, which is one')
+        return image, labels['gt_label'][0]
 
     @force_full_init
     def __len__(self) -> int:

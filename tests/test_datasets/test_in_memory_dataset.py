@@ -233,11 +233,15 @@ def image(*shape, dtype=np.uint8):
             r'dtype of the img of sample 1=torch.float64, expected torch.uint8',
         ),
         ([dict(gt_label=0)], 'dtype of the img of sample 0=None, expected torch.uint8'),
-        ([dict(img=image(8, 8))], 'gt_label of sample 0=None, expected one label'),
-        ([dict(img=image(8, 8), gt_label=[1, 2])], r'sample 0=tensor\(\[1, 2\]\), expected one'),
+        ([dict(img=image(8, 8))], 'labels of sample 0={}, expected gt_label alone'),
+        ([dict(img=image(8, 8), gt_label=[1, 2])], r'tensor\(\[1, 2\]\)}, expected gt_label alone'),
+        (
+            [dict(img=image(8, 8), gt_label=1, gt_score=np.ones(2))],
+            r"'gt_score': .*, expected gt_label alone",
+        ),
         ([], r'len\(InMemoryDataset: dataset\)=0, expected at least 1'),
     ],
-    ids=['size', 'dtype', 'no image', 'no label', 'two labels', 'nothing'],
+    ids=['size', 'dtype', 'no image', 'no label', 'two labels', 'score', 'nothing'],
 )
 def test_samples_that_no_tensor_holds_are_refused(samples, message):
     with pytest.raises(ValueError, match=message):
