@@ -67,6 +67,47 @@ def test_glyph100_differs_in_the_data_alone():
     }
 
 
+@pytest.mark.parametrize('name', ['cifar100', 'glyph100'])
+def test_data_in_memory_differ_in_the_reading_alone(name):
+    """What is read, and what is done to it, is written in one place."""
+    per_image, in_memory = (data(n).to_dict() for n in (name, f'{name}_in_memory'))
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        changed = in_memory[loader]
+        wrapper = changed.pop('dataset')
+        assert wrapper.pop('type') == 'InMemoryDataset'
+        assert wrapper == dict(dataset=per_image[loader].pop('dataset'))
+        assert changed.pop('collate_fn') == dict(type='torch.utils.data.default_convert')
+        assert (changed.pop('num_workers'), per_image[loader].pop('num_workers')) == (0, 2)
+    assert in_memory == per_image
+
+
+DATASETS = ['cifar100', 'glyph100', 'cifar100_in_memory', 'glyph100_in_memory']
+# One of each of configs/_base_/methods, and a network by itself.
+EXPERIMENTS = [
+    *sorted((ROOT / 'configs/cifar100').glob('[!s]*_resnet32x4_resnet8x4_*.py')),
+    ROOT / 'configs/cifar100/resnet8x4_240e_cifar100.py',
+]
+
+
+@pytest.mark.parametrize('name', DATASETS)
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_takes_every_data_set(monkeypatch, path, name):
+    monkeypatch.setenv('CIFAR100_DATASET', name)
+    cfg = Config.fromfile(path)
+    types = [dataset.type for dataset in datasets(cfg.train_dataloader.dataset)]
+    assert types[-1].lower() == name.removesuffix('_in_memory')
+    # CRD packs its images one by one.
+    crd, in_memory = path.stem.startswith('crd'), name.endswith('_in_memory')
+    assert types[:-1] == (['CRDDataset'] if crd else ['InMemoryDataset'] * in_memory)
+    assert cfg.custom_imports.imports == ['skd_mmrazor']
+
+
+def datasets(cfg):
+    while cfg:
+        yield cfg
+        cfg = cfg.get('dataset')
+
+
 def test_glyph100_is_normalised_by_its_own_numbers(monkeypatch):
     monkeypatch.setitem(glyph_images.PER_CLASS, 'train', 20)
     images = glyph_images.draw_images('train')
@@ -111,16 +152,18 @@ def test_one_variable_scales_the_schedule_and_what_depends_on_it(tmp_path, monke
     assert cfg.warmup == 2
 
 
-def test_an_experiment_on_glyph100_trains(tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', ['glyph100', 'glyph100_in_memory'])
+def test_an_experiment_on_glyph100_trains(tmp_path, monkeypatch, name):
     monkeypatch.setenv('CIFAR100_EPOCHS', '1')
     monkeypatch.setattr(glyph_images, 'PER_CLASS', dict(train=2, test=1))
     model = classifier(2, num_classes=100)
     model['backbone']['in_channels'] = 3
-    cfg = experiment(tmp_path, f'model = {model}')
+    cfg = experiment(tmp_path, f'model = {model}', name=name)
     cfg.work_dir = str(tmp_path / 'run')
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[name].dataset.data_root = str(tmp_path / 'data')
-        cfg[name].num_workers = 0
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        *_, dataset = datasets(loader.dataset)
+        dataset.data_root = str(tmp_path / 'data')
+        loader.num_workers = 0
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert runner.iter == 4

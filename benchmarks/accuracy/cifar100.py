@@ -6,8 +6,8 @@ started again: a finished run is not repeated, others go on.
 
 Usage:
     python -m benchmarks.accuracy.cifar100 [--pairs resnet32x4_resnet8x4 ...]
-        [--methods kd skd_kd ...] [--seeds 3] [--dataset cifar100|glyph100]
-        [--epochs 240] [--teachers DIR] [--work-dir DIR] [--dry-run]
+        [--methods kd skd_kd ...] [--seeds 3] [--dataset DATASET] [--epochs 240]
+        [--teachers DIR] [--work-dir DIR] [--dry-run]
 """
 
 import argparse
@@ -21,6 +21,8 @@ from .summary import plot, summarise, to_markdown, write_csv
 
 CONFIGS = ROOT / 'configs' / 'cifar100'
 SUFFIX = '_240e_cifar100'
+# As in configs/_base_/datasets.
+DATASETS = [name + how for name in ('cifar100', 'glyph100') for how in ('', '_in_memory')]
 PAIRS = sorted(p.stem[3 : -len(SUFFIX)] for p in CONFIGS.glob('kd_*.py'))
 METHODS = ['kd', 'skd_kd', 'dkd', 'skd_dkd']
 METRIC = 'accuracy/top1'
@@ -33,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     add('--pairs', nargs='+', default=PAIRS, choices=PAIRS, help='default: all', metavar='PAIR')
     add('--methods', nargs='+', default=METHODS, help="also 'student' (alone), 'crd', 'skd_crd' …")
     add('--seeds', type=int, default=3, help='seeds 0 to SEEDS - 1')
-    add('--dataset', choices=['cifar100', 'glyph100'], default='cifar100')
+    add('--dataset', choices=DATASETS, default='cifar100')
     add('--epochs', type=int, default=240, help='all milestones are scaled with them')
     add('--teachers', type=Path, help='checkpoints NETWORK.pth, in the place of training them')
     add('--gpus', nargs='+', help='default: all', default=_get_gpus())

@@ -10,9 +10,13 @@ model = dict(
 )
 # Every image comes with the numbers of 16,384 images of other classes.
 train_dataset = _base_.train_dataloader.dataset
+# They are packed image by image: what InMemoryDataset wraps takes its place.
+train_dataset = train_dataset.get('dataset', train_dataset)
 train_dataset.update(_scope_='mmpretrain')
 train_dataset.pipeline[-1] = dict(type='mmrazor.PackCRDClsInputs')
 train_dataloader = dict(
+    num_workers=2,
+    collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
         _delete_=True,
         _scope_='mmrazor',
@@ -21,5 +25,5 @@ train_dataloader = dict(
         neg_num=16384,
         sample_mode='exact',
         percent=1.0,
-    )
+    ),
 )

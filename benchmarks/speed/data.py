@@ -1,0 +1,148 @@
+"""Images per second that reach the model, one by one and in batches held in memory.
+
+Usage:
+    python -m benchmarks.speed.data [--config configs/cifar100/resnet8x4_240e_cifar100.py]
+        [--rounds 20] [--batches 50] [--iterations 100] [--device cuda]
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+
+import skd_mmrazor  # noqa: F401
+
+from ..accuracy.summary import get_machine
+from ..compatibility.walk import drop_weights
+from .timing import interleave, ratio
+
+ROOT = Path(__file__).resolve().parents[2]
+# Name, data set of the config and workers.
+BASE = 'per image, 2 workers'
+CONTENDERS = {
+    BASE: ('glyph100', 2),
+    'per image, no workers': ('glyph100', 0),
+    'in memory': ('glyph100_in_memory', 0),
+}
+WARMUP = 5
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    default = ROOT / 'configs/cifar100/resnet8x4_240e_cifar100.py'
+    add('--config', type=Path, default=default, help='what is trained')
+    add('--rounds', type=int, default=20, help='of each contender that are timed')
+    add('--batches', type=int, default=50, help='batches a round')
+    add('--iterations', type=int, default=100, help='of training, with each; 0 for none')
+    add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    return parser.parse_args()
+
+
+def load(path: Path, name: str) -> Config:
+    """The config on the data set of a contender.
+
+    Args:
+        path (Path): The config.
+        name (str): One of ``CONTENDERS``.
+    """
+    os.environ['CIFAR100_DATASET'], workers = CONTENDERS[name]
+    cfg = Config.fromfile(path)
+    cfg.train_dataloader.num_workers = workers
+    # As they are between epochs: workers that are started anew are another matter.
+    cfg.train_dataloader.persistent_workers = workers > 0
+    return cfg
+
+
+def read(cfg: Config, count: int, device: torch.device) -> Callable[[], None]:
+    """Makes a function that brings batches to where the model is.
+
+    Args:
+        cfg (Config): As of :func:`load`.
+        count (int): Number of batches a call.
+        device (torch.device): Where the model is.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    preprocessor = MODELS.build(cfg.data_preprocessor).to(device)
+    batches: Iterator = itertools.chain.from_iterable(itertools.repeat(loader))
+
+    def call() -> None:
+        for batch in itertools.islice(batches, count):
+            preprocessor(batch, training=True)
+
+    return call
+
+
+def train(cfg: Config, iterations: int) -> tuple[float, float]:
+    """Trains through mmengine's runner, without validation.
+
+    Args:
+        cfg (Config): As of :func:`load`.
+        iterations (int): Length of the training, after a few that do not count.
+
+    Returns:
+        tuple[float, float]: Means of mmengine's ``time`` and ``data_time`` of an
+        iteration, in milliseconds.
+    """
+    drop_weights(cfg.model)
+    for part in ('val', 'test'):
+        cfg.update({f'{part}_{key}': None for key in ('dataloader', 'cfg', 'evaluator')})
+    dataset = cfg.train_dataloader.dataset
+    size = (WARMUP + iterations) * cfg.train_dataloader.batch_size
+    dataset.get('dataset', dataset).indices = size
+    cfg.train_cfg.max_epochs = 1
+    cfg.default_hooks.logger.interval = 1
+    cfg.default_hooks.pop('checkpoint')
+    cfg.log_processor = dict(window_size=1)
+    cfg.log_level = 'ERROR'
+    with tempfile.TemporaryDirectory() as cfg.work_dir:
+        # mmengine finds a runner again by its name.
+        cfg.experiment_name = Path(cfg.work_dir).name
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        with open(f'{runner.log_dir}/vis_data/scalars.json') as lines:
+            logged = [json.loads(line) for line in lines][WARMUP:]
+    time, data_time = (
+        1000 * statistics.fmean(entry[key] for entry in logged) for key in ('time', 'data_time')
+    )
+    return time, data_time
+
+
+def main() -> None:
+    """Times everything and prints the tables as Markdown."""
+    args = parse_args()
+    device = torch.device(args.device)
+    calls = {n: read(load(args.config, n), args.batches, device) for n in CONTENDERS}
+    times = interleave(calls, args.rounds, device)
+    size = args.batches * load(args.config, BASE).train_dataloader.batch_size
+
+    print(f'\n| {args.rounds} rounds of {size} images | images/s | times faster (quartiles) |')
+    print('|---|---|---|')
+    for name, values in times.items():
+        median, low, high = ratio(times[BASE], values)
+        rate = 1000 * size / statistics.median(values)
+        print(f'| {name} | {rate:,.0f} | {median:.2f} ({low:.2f} to {high:.2f}) |')
+
+    if args.iterations:
+        print(f'\n| {args.config.stem}, an iteration | ms | waiting for data, ms | share |')
+        print('|---|---|---|---|')
+        for name in CONTENDERS:
+            whole, data = train(load(args.config, name), args.iterations)
+            print(f'| {name} | {whole:.1f} | {data:.2f} | {data / whole:.1%} |')
+    print(f'\n{get_machine()}, {torch.get_num_threads()} threads')
+
+
+if __name__ == '__main__':
+    main()
