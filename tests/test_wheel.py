@@ -1,5 +1,6 @@
 """The wheel, installed in a fresh environment, away from the repository."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -24,12 +25,9 @@ def run(*command, cwd):
 def python(tmp_path_factory):
     """An environment with the wheel, which borrows what it depends on from this one."""
     folder = tmp_path_factory.mktemp('wheel')
-    # Only what git knows, and no build folder of before.
-    files = run('git', 'ls-files', '-z', cwd=ROOT).split('\0')[:-1]
-    for name in files:
-        if (ROOT / name).exists():
-            (folder / 'source' / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / 'source' / name).write_bytes((ROOT / name).read_bytes())
+    # Without what is built or trained in a checkout.
+    ignored = ('.*', 'build', 'data', '*.egg-info', 'work_dirs', 'tests')
+    shutil.copytree(ROOT, folder / 'source', ignore=shutil.ignore_patterns(*ignored))
     pip = (sys.executable, '-m', 'pip')
     run(*pip, 'wheel', '--no-deps', '-w', 'dist', './source', cwd=folder)
     run(sys.executable, '-m', 'venv', 'fresh', cwd=folder)
