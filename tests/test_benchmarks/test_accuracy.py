@@ -126,11 +126,14 @@ def test_a_killed_benchmark_goes_on_and_repeats_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_fails_stops_no_other(tmp_path):
-    command = ('-m', 'benchmarks.accuracy.compare', *DIGITS, '--seeds', '1', '--jobs', '2')
+    bad = tmp_path / 'skd_bad.py'
+    bad.write_text(
+        f"_base_ = ['{DIGITS[1]}']\nmodel = dict(distiller=dict(simplifier=dict(lam=7)))\n"
+    )
+    command = ('-m', 'benchmarks.accuracy.compare', bad, DIGITS[0], '--seeds', '1')
     options = ('--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1')
-    bad = 'model.distiller.simplifier.lam=7'
-    output = run_python(*command, *options, 'model.teacher_ckpt=None', bad, returncode=1)
-    assert 'FAILED, see' in output
+    output = run_python(*command, *options, 'model.teacher_ckpt=None', returncode=1)
+    assert 'skd_bad, seed 0: FAILED, see' in output
     assert '1 of 2 runs failed' in output
     assert '| kd_resnet14' in output
-    assert 'simplifier' in next(tmp_path.glob('skd_*/seed0/train.log')).read_text()
+    assert 'simplifier' in (tmp_path / 'skd_bad' / 'seed0' / 'train.log').read_text()
