@@ -95,7 +95,7 @@ def test_is_as_large_as_the_reference_and_trains(arch):
 
 
 def test_every_network_of_the_config_is_tested():
-    assert set(NETWORKS) == set(PARAMETERS)
+    assert set(NETWORKS) - {'custom_imports'} == set(PARAMETERS)
 
 
 def test_an_experiment_takes_networks_from_the_base(tmp_path):

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 import skd_mmrazor  # noqa: F401
 
-NETWORKS = Config.fromfile(
-    Path(__file__).resolve().parents[2] / 'configs/_base_/models/cifar100_networks.py'
-)
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/cifar100_networks.py'
+# Beside them, the config imports the plugin.
+NETWORKS = {k: v for k, v in Config.fromfile(CONFIG).items() if k != 'custom_imports'}
 
 
 def shift(template: str, by: int) -> Callable[[re.Match], str]:
