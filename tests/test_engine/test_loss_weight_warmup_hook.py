@@ -113,7 +113,7 @@ def test_epochs_that_are_no_number_of_epochs_are_named(epochs):
     from mmrazor.registry import HOOKS
 
     with pytest.raises(ValueError, match=f'LossWeightWarmupHook: epochs={epochs!r}, expected an'):
-        HOOKS.build(dict(type='LossWeightWarmupHook', epochs=epochs))
+        HOOKS.build(dict(type='mmrazor.LossWeightWarmupHook', epochs=epochs))
 
 
 def refusal(tmp_path, settings, change=lambda runner: None):
