@@ -17,7 +17,7 @@ NETWORKS = [
     (dict(type='mmpretrain.VGG', depth=11, norm_cfg=dict(type='BN')), 8, 0),
     (dict(type='mmpretrain.MobileNetV2'), 52, 0),
     # Pre-activation: the sums that enter a block belong to no convolution.
-    (dict(type='WideResNet', depth=16, num_stages=3, widen_factor=2), 7, 6),
+    (dict(type='mmrazor.WideResNet', depth=16, num_stages=3, widen_factor=2), 7, 6),
     # A convolution's output is read by the batch norm and by the next layers.
     (dict(type='mmpretrain.DenseNet', arch='121'), 59, 62),
 ]
@@ -63,7 +63,7 @@ def test_layers_that_are_called_twice_or_train_are_left():
 def frozen_teacher(**sources):
     model = train_norms(MODELS.build(classifier(4))).eval()
     recorders = RecorderManager(
-        {name: dict(type='ModuleOutputs', source=source) for name, source in sources.items()}
+        {name: dict(type='mmrazor.ModuleOutputs', source=source) for name, source in sources.items()}
     )
     recorders.initialize(model)
     return model, FrozenTeacher(model, recorders)
