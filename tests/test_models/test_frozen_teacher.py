@@ -62,9 +62,8 @@ def test_layers_that_are_called_twice_or_train_are_left():
 
 def frozen_teacher(**sources):
     model = train_norms(MODELS.build(classifier(4))).eval()
-    recorders = RecorderManager(
-        {name: dict(type='mmrazor.ModuleOutputs', source=source) for name, source in sources.items()}
-    )
+    outputs = dict(type='mmrazor.ModuleOutputs')
+    recorders = RecorderManager({n: dict(outputs, source=s) for n, s in sources.items()})
     recorders.initialize(model)
     return model, FrozenTeacher(model, recorders)
 
