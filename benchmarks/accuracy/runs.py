@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmpretrain.utils import load_json_log
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -121,13 +123,8 @@ def _environment(run: Run, device: str) -> dict[str, str]:
 def _write_result(run: Run, device: str) -> None:
     checkpoint = Path((run.work_dir / 'last_checkpoint').read_text().strip())
     epoch = int(re.findall(r'\d+', checkpoint.stem)[-1])
-    records = [
-        json.loads(line)
-        for path in sorted(run.work_dir.glob('*/vis_data/scalars.json'))
-        for line in path.read_text().splitlines()
-    ]
-    # Of a validation, the step is the epoch; of a training step there is a loss.
-    found = [r for r in records if r.get('step') == epoch and 'epoch' not in r]
+    logs = sorted(run.work_dir.glob('*/vis_data/scalars.json'))
+    found = [r for log in logs for r in load_json_log(log)['val'] if r['step'] == epoch]
     if not found:
         # Killed after its last checkpoint, before its last validation.
         command = run.command('test', str(checkpoint))

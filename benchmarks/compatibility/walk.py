@@ -103,6 +103,16 @@ def drop_weights(model: Any) -> None:
         teacher.head.pop('init_cfg')
 
 
+def drop_validation(cfg: Config) -> None:
+    """Takes validation and test out of a config.
+
+    Args:
+        cfg (Config): Any config. Changed in place.
+    """
+    for part in ('val', 'test'):
+        cfg.update({f'{part}_{key}': None for key in ('dataloader', 'cfg', 'evaluator')})
+
+
 def train(cfg: Config, before: Callable[[Runner], Any] = lambda runner: None) -> Runner:
     """Runs a config.
 

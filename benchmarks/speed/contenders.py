@@ -22,7 +22,7 @@ from mmpretrain.structures import DataSample
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from ..compatibility.walk import drop_weights
+from ..compatibility.walk import drop_validation, drop_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 Step = Callable[[dict], Any]
@@ -112,10 +112,7 @@ def by_runner(cfg: Config, hooks: tuple[dict, ...] = ()) -> tuple[Step, Runner]:
     loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
     cfg.train_dataloader = dict(loader, dataset=dict(type='mmengine._NoImages'))
     cfg.train_cfg = dict(type='mmengine._SteppedLoop', max_epochs=1)
-    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
-        cfg[key] = None
-    for key in ('test_dataloader', 'test_cfg', 'test_evaluator'):
-        cfg[key] = None
+    drop_validation(cfg)
     cfg.param_scheduler = None
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), *hooks]
     cfg.default_hooks.pop('checkpoint', None)

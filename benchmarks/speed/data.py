@@ -23,7 +23,7 @@ from mmpretrain.registry import MODELS
 import skd_mmrazor  # noqa: F401
 
 from ..accuracy.summary import get_machine
-from ..compatibility.walk import drop_weights
+from ..compatibility.walk import drop_validation, drop_weights
 from .timing import interleave, ratio
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,8 +97,7 @@ def train(cfg: Config, iterations: int) -> tuple[float, float]:
         iteration, in milliseconds.
     """
     drop_weights(cfg.model)
-    for part in ('val', 'test'):
-        cfg.update({f'{part}_{key}': None for key in ('dataloader', 'cfg', 'evaluator')})
+    drop_validation(cfg)
     dataset = cfg.train_dataloader.dataset
     size = (WARMUP + iterations) * cfg.train_dataloader.batch_size
     dataset.get('dataset', dataset).indices = size

@@ -13,11 +13,10 @@ from mmengine.fileio import list_from_file
 from mmpretrain.datasets import CustomDataset
 
 
+@functools.cache  # Once, however often it is called.
 def check_annotations() -> None:
     """Checks each line of an annotation file of ``CustomDataset`` and ``ImageNet``."""
     original = CustomDataset.load_data_list
-    if hasattr(original, '__wrapped__'):
-        return
 
     @functools.wraps(original)
     def load_data_list(self: CustomDataset) -> list[dict]:

@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.runner.checkpoint import CheckpointLoader
 
 
+@functools.cache  # Once, however often it is called.
 def check_checkpoint_files() -> None:
     """Puts :func:`_check_size` and the file's name around mmengine's loader.
 
@@ -22,8 +23,6 @@ def check_checkpoint_files() -> None:
     and ``init_cfg=dict(type='Pretrained')``.
     """
     original = CheckpointLoader.load_checkpoint
-    if hasattr(original, '__wrapped__'):
-        return
 
     @functools.wraps(original)
     def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> dict:

@@ -17,6 +17,7 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 
 
+@functools.cache  # Once, however often it is called.
 def save_checkpoints_whole() -> None:
     """Has mmengine put each file in its place when it is whole, and remove
     outdated ones last.
@@ -24,8 +25,6 @@ def save_checkpoints_whole() -> None:
     Written is what mmengine writes; storage that is not a local disk is left as
     it is.
     """
-    if hasattr(mmengine_runner.save_checkpoint, '__wrapped__'):
-        return
     save = _write_whole(mmengine_runner.save_checkpoint)
     for module in (mmengine_runner, mmengine_runner.checkpoint, mmengine_runner.runner):
         module.save_checkpoint = save

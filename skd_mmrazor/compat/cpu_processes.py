@@ -15,6 +15,7 @@ from mmengine.model import MMDistributedDataParallel
 from torch import nn
 
 
+@functools.cache  # Once, however often it is called.
 def allow_cpu_processes() -> None:
     """Lets the ``pytorch`` launcher run on CPUs, with any config.
 
@@ -23,8 +24,6 @@ def allow_cpu_processes() -> None:
     """
     original = mmengine_dist._init_dist_pytorch
     wrap = MMDistributedDataParallel.__init__
-    if hasattr(original, '__wrapped__'):
-        return
 
     @functools.wraps(original)
     def init_dist(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:

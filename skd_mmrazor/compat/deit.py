@@ -11,6 +11,7 @@ from typing import Any
 _RENAMED = {'deit/deit-base_pt-16xb64_in1k.py': 'deit/deit-base_16xb64_in1k.py'}
 
 
+@functools.cache  # Once, however often it is called.
 def adapt_deit() -> None:
     """Finds the config under its new name, and gives the head what it takes.
 
@@ -19,8 +20,6 @@ def adapt_deit() -> None:
     # Not at the top: mmrazor.models can be imported once its quantization is off.
     from mmrazor.models.architectures.heads.deit_head import DeiTClsHead
 
-    if hasattr(DeiTClsHead.pre_logits, '__wrapped__'):
-        return
     for holder in ('mmengine.config.config', 'mmengine.hub.hub'):
         module: Any = importlib.import_module(holder)
         module._get_package_and_cfg_path = _with_new_name(module._get_package_and_cfg_path)

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...models.utils import FrozenTeacher, difference
 from ...utils import expect
+from ..utils import get_model
 
 _NAME = 'FrozenTeacherHook'
 # Of the largest recorded value. What is beyond rounding errs by tenths and more.
@@ -105,7 +106,7 @@ class FrozenTeacherHook(Hook):
         known = not is_model_wrapper(runner.model)
         known |= isinstance(runner.model, DistributedDataParallel)
         expect(known, f'{_NAME}: model wrapper', wrapper, 'none, or DistributedDataParallel')
-        model = _unwrap(runner)
+        model = get_model(runner)
         known = getattr(type(model), 'loss', None) is SingleTeacherDistill.loss
         expect(known, f'{_NAME}: model.type', type(model).__name__, "'SingleTeacherDistill'")
         trainable = model.teacher_trainable
@@ -131,7 +132,7 @@ class FrozenTeacherHook(Hook):
         """
         if self.frozen is not None:
             return
-        model = _unwrap(runner)
+        model = get_model(runner)
         # Not as for training, where batches are mixed at random.
         data = model.data_preprocessor(copy.deepcopy(data_batch), training=False)
         frozen = self._prepare(model, data['inputs'], data.get('data_samples'), runner)
@@ -154,7 +155,7 @@ class FrozenTeacherHook(Hook):
             runner (Runner): The runner of the training process.
         """
         if self.frozen is not None:
-            del _unwrap(runner).teacher.forward
+            del get_model(runner).teacher.forward
             self.frozen = None
 
     def _prepare(self, model: Any, inputs: Any, data_samples: Any, runner: Runner) -> FrozenTeacher:
@@ -214,7 +215,3 @@ class FrozenTeacherHook(Hook):
             value = getattr(self, key)
             expected = 'eval_mode=True beside it, since the teacher has dropout or drop path'
             expect(not (drawn and value), f'{_NAME}: {key}', value, expected)
-
-
-def _unwrap(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -3,11 +3,11 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmrazor.registry import HOOKS
 
 from ...utils import expect, is_integer, is_number
+from ..utils import get_model
 
 
 @HOOKS.register_module()
@@ -91,5 +91,5 @@ class LossWeightWarmupHook(Hook):
 
 
 def _distill_losses(runner: Runner) -> dict[str, Any]:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = get_model(runner)
     return dict(getattr(getattr(model, 'distiller', None), 'distill_losses', {}))

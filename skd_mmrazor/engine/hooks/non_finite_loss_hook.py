@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
+
+from ..utils import get_model
 
 
 @HOOKS.register_module()
@@ -65,7 +66,7 @@ class NonFiniteLossHook(Hook):
             FloatingPointError: Names the first parameter that is not finite, and
                 the iteration.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = get_model(runner)
         # Parameters only: a buffer may hold the infinities of a mask.
         parameters = {name for name, _ in model.named_parameters()}
         for name, value in checkpoint['state_dict'].items():

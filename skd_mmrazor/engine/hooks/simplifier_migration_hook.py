@@ -4,13 +4,13 @@ import functools
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 from torch import nn
 
 from ...utils import expect
+from ..utils import get_model
 
 _SIMPLIFIER = 'distiller.simplifier.'
 
@@ -47,7 +47,7 @@ class SimplifierMigrationHook(Hook):
             ValueError: The parameters of the checkpoint's optimizer cannot be
                 told.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = get_model(runner)
         weights = checkpoint.get('state_dict', checkpoint)
         missing = {k: v for k, v in model.state_dict().items() if k.startswith(_SIMPLIFIER)}
         unused = [k for k in weights if k.startswith(_SIMPLIFIER)]

@@ -10,13 +10,13 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
 from ...utils import expect, is_integer
 from ...visualization import draw_simplification
+from ..utils import get_model
 
 
 @HOOKS.register_module()
@@ -76,7 +76,7 @@ class SimplifierVisualizationHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        distiller = getattr(_unwrap(runner.model), 'distiller', None)
+        distiller = getattr(get_model(runner), 'distiller', None)
         known = hasattr(distiller, 'simplifier')
         expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
         expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
@@ -90,7 +90,7 @@ class SimplifierVisualizationHook(Hook):
         """
         if not self.every_n_epochs(runner, self.interval):
             return
-        model = _unwrap(runner.model)
+        model = get_model(runner)
         with _leaving_as_it_was(model):
             picture = self._draw(runner, model)
         runner.visualizer.add_image('simplification', picture, step=runner.epoch + 1)
@@ -120,10 +120,6 @@ class SimplifierVisualizationHook(Hook):
             self.num_samples,
             self.num_classes,
         )
-
-
-def _unwrap(model: Any) -> Any:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,12 @@ import hashlib
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmrazor.engine import SingleTeacherDistillValLoop
 from mmrazor.registry import LOOPS
 
 from ...utils import expect
+from ..utils import get_model
 
 _KEPT = 'teacher_metrics'
 
@@ -53,9 +53,8 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         known = evaluate_teacher in ('once', 'always', 'never')
-        key, model = 'val_cfg.evaluate_teacher', runner.model
+        key, model = 'val_cfg.evaluate_teacher', get_model(runner)
         expect(known, key, evaluate_teacher, "'once', 'always' or 'never'")
-        model = model.module if is_model_wrapper(model) else model
         for name, frozen in (('teacher_trainable', False), ('teacher_norm_eval', True)):
             found = getattr(model, name, frozen)
             valid = evaluate_teacher != 'once' or found == frozen
