@@ -158,7 +158,9 @@ def by_torchdistill(cfg: Config, device: torch.device) -> Step:
     def_logger.setLevel(logging.ERROR)
     student, teacher, prepare = _build(cfg, device)
     tau, weight, cross_entropy = _get_weights(cfg)
-    optimizer = {k: v for k, v in cfg.optim_wrapper.optimizer.items() if k != 'type'}
+    optimizer = dict(cfg.optim_wrapper.optimizer)
+    kind = optimizer.pop('type')
+    optimizer.pop('_scope_', None)
     kd = dict(
         key='KDLoss',
         kwargs=dict(
@@ -179,7 +181,7 @@ def by_torchdistill(cfg: Config, device: torch.device) -> Step:
             num_epochs=1,
             teacher=dict(requires_grad=False, forward_proc='forward_batch_only'),
             student=dict(forward_proc='forward_batch_only'),
-            optimizer=dict(key=cfg.optim_wrapper.optimizer.type, kwargs=optimizer),
+            optimizer=dict(key=kind, kwargs=optimizer),
             criterion=dict(
                 key='WeightedSumLoss',
                 kwargs=dict(sub_terms=dict(kd=dict(criterion=kd, weight=1.0))),
