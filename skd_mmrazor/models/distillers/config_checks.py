@@ -52,7 +52,8 @@ def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
     for loss in losses:
         key = 'distiller.distill_losses'
         expect(loss not in _LOGGED, key, loss, 'another name: SKDDistiller logs by this one')
-        if loss not in mappings:  # mmrazor's config of factor transfer inherits one.
+        # mmrazor's config of factor transfer inherits one.
+        if loss not in mappings:
             warnings.warn(
                 f'{key}.{loss} is not computed: it has no entry in loss_forward_mappings, which '
                 f'has {list(mappings)}.',
