@@ -67,6 +67,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache License 2.0',
     packages=find_packages(include=['skd_mmrazor', 'skd_mmrazor.*']),
+    # No packages: they are read, not imported.
+    package_data={'skd_mmrazor': ['configs/**/*.py']},
     python_requires='>=3.10',
     # mmcv is in extras: mmcv and mmcv-lite are one module, and installing one
     # beside the other breaks both.

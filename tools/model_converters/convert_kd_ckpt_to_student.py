@@ -50,6 +50,7 @@ def get_student_config(cfg: Config) -> Config:
     Raises:
         SystemExit: ``cfg`` has no student, or nothing to test it with.
     """
+    cfg = Config(cfg.to_dict())  # Of a Python-style config: names in the place of classes.
     model = cfg.get('model', {})
     if 'architecture' not in model:
         raise SystemExit(
@@ -93,7 +94,9 @@ def name_in_mmpretrain(node: Any) -> Any:
         if node.get('_scope_') in ('mmcls', 'mmpretrain'):
             del node['_scope_']
         if isinstance(node.get('type'), str):
-            name = node['type'].removeprefix('mmcls.').removeprefix('mmpretrain.')
+            name = node['type']
+            if name.startswith(('mmcls.', 'mmpretrain.', f'{PLUGIN}.')):
+                name = name.rpartition('.')[2]  # A scope, or the module of a class.
             node['type'] = 'PackInputs' if name == 'PackClsInputs' else name
         return node
     return type(node)(map(name_in_mmpretrain, node)) if isinstance(node, (list, tuple)) else node
