@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.visualization import MLflowVisBackend
 from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
@@ -93,7 +94,12 @@ class SimplifierVisualizationHook(Hook):
         model = get_model(runner)
         with _leaving_as_it_was(model):
             picture = self._draw(runner, model)
-        runner.visualizer.add_image('simplification', picture, step=runner.epoch + 1)
+        step = runner.epoch + 1
+        for backend in runner.visualizer._vis_backends.values():
+            # MLflow's takes the name of a file, and no step.
+            is_file = isinstance(backend, MLflowVisBackend)
+            name = f'simplification_{step}.png' if is_file else 'simplification'
+            backend.add_image(name, picture, step=step)
 
     def _draw(self, runner: Runner, model: Any) -> np.ndarray:
         dataset = runner.val_loop.dataloader.dataset
