@@ -65,8 +65,8 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         'bfloat16': dict(dtype='bfloat16'),
     }
     together = {key: value for part in parts.values() for key, value in part.items()}
-    if args.device == 'cpu':
-        # Only processors with instructions for it gain by bfloat16.
+    if args.device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # Without instructions for it a processor loses by bfloat16.
         del together['dtype']
     if args.compile:
         parts['compiled'] = dict(compile=True)
