@@ -14,7 +14,7 @@ TITLES = {'teacher': 'Teacher', 'simplified': 'Simplified target', 'student': 'S
 INK, FAINT = '#2b2f36', '#8d929b'
 _TITLE: Any = dict(fontsize=10, loc='left', weight='bold')
 _CAPTION = (
-    'With λ > 0 a target mixes in what its image attends to;\n'
+    'With λ > 0 a target mixes in what its {} attends to;\n'
     'with λ < 0 it moves away from it, which sharpens it.\n'
     'Dotted: the teacher, and in brackets the change in points.'
 )
@@ -31,7 +31,7 @@ def draw_simplification(
     num_samples: int = 4,
     num_classes: int = 6,
 ) -> np.ndarray:
-    """Draws distributions as bars, and the attention between the samples.
+    """Draws distributions as bars, and the attention between the tokens.
 
     The samples that are drawn are those about which the teacher is least sure:
     in the others there is little to simplify.
@@ -42,7 +42,9 @@ def draw_simplification(
         classes (Sequence[str]): Names of the C classes.
         probabilities (dict[str, np.ndarray]): ``teacher``, ``simplified`` and
             ``student``, (N, C) each.
-        attention (np.ndarray, optional): (N, N), rows sum to 1.
+        attention (np.ndarray, optional): Rows sum to 1. (N, N) among the samples; or
+            (N, C, C) among the classes, of which the mean over the drawn samples is
+            drawn, for at most 16 classes that are likeliest in these.
         title (str): What stands above.
         num_samples (int): How many samples to draw. Defaults to 4.
         num_classes (int): How many classes of each, the teacher's first. Defaults
@@ -77,7 +79,16 @@ def draw_simplification(
     for ax, kind in zip(axes[0, 1:], probabilities, strict=True):
         ax.set_title(TITLES[kind], color=COLORS[kind], **_TITLE)
     if attention is not None:
-        _draw_attention(figure.add_subplot(grid[1]), attention, [names[label] for label in labels])
+        ax = figure.add_subplot(grid[1])
+        if attention.ndim == 3:
+            # The classes that matter are those that the teacher finds likely.
+            likely = np.argsort(-probabilities['teacher'][drawn].mean(axis=0), kind='stable')[:16]
+            weights = attention[drawn].mean(axis=0)[np.ix_(likely, likely)]
+            _draw_attention(
+                ax, weights, [names[c] for c in likely], 'class', ', mean of these images'
+            )
+        else:
+            _draw_attention(ax, attention, [names[label] for label in labels], 'image')
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -112,7 +123,9 @@ def _draw_bars(
     ax.spines['left'].set_color(FAINT)
 
 
-def _draw_attention(ax: Axes, attention: np.ndarray, names: list[str]) -> None:
+def _draw_attention(
+    ax: Axes, attention: np.ndarray, names: list[str], token: str, what: str = 'Attention'
+) -> None:
     # By class, so that samples that attend to their like form blocks.
     order = sorted(range(len(names)), key=lambda i: names[i])
     ax.imshow(attention[np.ix_(order, order)], cmap=_ATTENTION, vmin=0, vmax=attention.max())
@@ -122,8 +135,8 @@ def _draw_attention(ax: Axes, attention: np.ndarray, names: list[str]) -> None:
     ax.set_anchor('N')
     ax.tick_params(length=0, labelsize=7.5, labelcolor=INK)
     ax.spines[:].set_color(FAINT)
-    ax.set_title('Attention of each image (row) to the others', color=INK, **_TITLE)
-    ax.set_xlabel(_CAPTION, fontsize=8, color=FAINT, loc='left', labelpad=10)
+    ax.set_title(f'{what} of each {token} (row) to the others', color=INK, **_TITLE)
+    ax.set_xlabel(_CAPTION.format(token), fontsize=8, color=FAINT, loc='left', labelpad=10)
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
 from skd_mmrazor.engine.hooks import SimplifierVisualizationHook, simplifier_visualization_hook
-from skd_mmrazor.visualization import draw_simplification
+from skd_mmrazor.visualization import draw_simplification, simplification
 
 from ..digits_runs import KD, assert_same_state, digits, load, train
 
@@ -129,7 +129,53 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     assert not np.allclose(scores['teacher'], scores['simplified'], atol=1e-3)
 
 
-@pytest.mark.parametrize('attention', [None, np.eye(3)], ids=['classes', 'samples'])
+def test_among_classes_the_mean_of_the_drawn_samples_is_drawn(monkeypatch):
+    """For at most 16 classes, the likeliest, in the order of their names."""
+    drawn = []
+    monkeypatch.setattr(simplification, '_draw_attention', lambda ax, *a: drawn.append(a[:2]))
+    scores = np.random.default_rng(0).dirichlet(np.linspace(2, 0.1, 20), size=3)
+    attention = np.random.default_rng(1).dirichlet(np.ones(20), size=(3, 20))
+    sure = int(np.argmin(-(scores * np.log(scores)).sum(axis=1)))
+    draw_simplification(
+        [np.zeros((8, 8), dtype=np.uint8)] * 3,
+        [0, 1, 2],
+        [f'class {c}' for c in range(20)],
+        dict(teacher=scores, simplified=scores, student=scores),
+        attention,
+        'Epoch 1',
+        num_samples=2,
+    )
+    ((weights, names),) = drawn
+    shown = [int(name.split()[1]) for name in names]
+    others = [i for i in range(3) if i != sure]
+    likely = scores[others].mean(axis=0)
+    assert len(shown) == 16
+    assert min(likely[shown]) > max(np.delete(likely, shown))
+    expected = attention[others].mean(axis=0)
+    assert np.allclose(weights, [[expected[i, j] for j in shown] for i in shown])
+
+
+@pytest.mark.parametrize('tokens', ['samples', 'classes'])
+def test_the_attention_of_either_kind_of_token_is_drawn(monkeypatch, tmp_path, tokens):
+    drawn = []
+    draw = simplification._draw_attention
+    monkeypatch.setattr(
+        simplification, '_draw_attention', lambda *a: (drawn.append(a[1:3]), draw(*a))
+    )
+    simplifier = {'model.distiller.simplifier.attend_over': tokens}
+    train(tmp_path, **options(dict(HOOK, batch_size=8, interval=2), **simplifier))
+    ((weights, names),) = drawn
+    number = dict(samples=8, classes=10)[tokens]
+    assert weights.shape == (number, number)
+    assert len(names) == number
+    assert np.allclose(weights.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    'attention',
+    [None, np.eye(3), np.tile(np.eye(2), (3, 1, 1))],
+    ids=['none', 'samples', 'classes'],
+)
 def test_coloured_images_and_long_names_are_drawn(attention):
     scores = np.full((3, 2), 0.5)
     picture = draw_simplification(

@@ -26,8 +26,8 @@ class SimplifierVisualizationHook(Hook):
 
     Every few epochs, for the images about which the teacher is least sure: the
     image, and the distributions of the teacher, of the simplified target and of
-    the student as bars, all at the temperature of the loss; beside them, where
-    tokens are samples, the attention among the images of the batch. The picture
+    the student as bars, all at the temperature of the loss; beside them the
+    attention, among the images of the batch or among the classes. The picture
     goes to the visualizer's backends: to ``vis_data/vis_image`` of the run with
     mmengine's ``LocalVisBackend``, to TensorBoard with ``TensorboardVisBackend``.
 
@@ -111,7 +111,7 @@ class SimplifierVisualizationHook(Hook):
         simplifier = model.distiller.simplifier
         logits = {'teacher': teacher, 'simplified': simplifier(teacher), 'student': student}
         scores = {k: (z / simplifier.tau).softmax(dim=1).cpu().numpy() for k, z in logits.items()}
-        over_samples = getattr(simplifier, 'attend_over', None) == 'samples'
+        has_attention = hasattr(simplifier, 'get_attention')
         title = f'Epoch {runner.epoch + 1}   ·   τ = {simplifier.tau:g}'
         if hasattr(simplifier, 'current_lam'):
             title += f'   ·   λ = {float(simplifier.current_lam):+.3f}'.replace('-', '−')
@@ -121,7 +121,7 @@ class SimplifierVisualizationHook(Hook):
             [int(sample.gt_label[0]) for sample in data['data_samples']],
             [str(name) for name in classes],
             scores,
-            simplifier.get_attention(teacher).cpu().numpy() if over_samples else None,
+            simplifier.get_attention(teacher).cpu().numpy() if has_attention else None,
             title,
             self.num_samples,
             self.num_classes,
