@@ -14,9 +14,6 @@ html_theme = 'furo'
 
 autodoc_typehints = 'none'  # The docstrings have them.
 autodoc_member_order = 'bysource'
-autodoc_mock_imports: list[str] = []
 # Names of the tests and files that the pages mention are no cross-references.
 nitpicky = False
-# Links to files of the repository, which is where these pages are read as well.
-suppress_warnings = ['myst.xref_missing']
 linkcheck_ignore = [r'https://download\.openmmlab\.com/.*']
