@@ -63,6 +63,19 @@ def test_its_configs_are_bases_of_another_project(python, tmp_path):
     assert str(Path(python).parent.parent) in output
 
 
+def test_its_python_style_configs_are_read_from_another_project(python, tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        'from mmengine.config import read_base\n'
+        'with read_base():\n'
+        '    from skd_mmrazor.configs.digits.skd_kd_resnet14_w16_resnet10_w4_60e_digits import *\n'
+    )
+    script = (
+        "from mmengine.config import Config; print(Config.fromfile('mine.py').model.distiller.type)"
+    )
+    output = run(python, '-W', 'ignore', '-c', script, cwd=tmp_path)
+    assert "<class 'skd_mmrazor.models.distillers.skd_distiller.SKDDistiller'>" in output
+
+
 def test_it_carries_what_mim_looks_for(python):
     (mim,) = python.parent.parent.glob('lib/*/site-packages/skd_mmrazor/.mim')
     assert (mim / 'model-index.yml').exists()
