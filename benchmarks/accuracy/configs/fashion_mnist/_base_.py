@@ -1,0 +1,58 @@
+# 6,000 images of Fashion-MNIST, so that the student has less to learn from than it can hold.
+# STUDY_SPLIT=val evaluates on the last 10,000 of the training images, in place of the test's.
+_base_ = [
+    '../../../../configs/_base_/models/resnet14-w16_resnet10-w4_digits.py',
+    '../../../../configs/_base_/schedules/digits_60e.py',
+]
+custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
+
+# Half the height and width from the first block on: the same networks at a quarter of the time.
+teacher = dict(backbone=dict(strides=(2, 2, 1)))
+student = dict(backbone=dict(strides=(2, 2)))
+
+data_preprocessor = dict(
+    type='mmpretrain.ClsDataPreprocessor', num_classes=10, mean=[72.9], std=[90.0]
+)
+images = dict(_scope_='mmpretrain', type='FashionMNIST', data_root='data/fashion-mnist')
+loader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    collate_fn=dict(type='torch.utils.data.default_convert'),
+)
+train_dataloader = dict(
+    batch_size=64,
+    drop_last=True,
+    dataset=dict(
+        type='InMemoryDataset',
+        dataset=dict(
+            split='train',
+            indices=6000,
+            pipeline=[
+                dict(type='RandomCrop', crop_size=28, padding=2),
+                dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+                dict(type='PackInputs'),
+            ],
+            **images,
+        ),
+    ),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    **loader,
+)
+held_out = dict(val=dict(split='train', indices=-10000), test=dict(split='test'))
+held_out = held_out['{{$STUDY_SPLIT:test}}']
+val_dataloader = dict(
+    batch_size=500,
+    dataset=dict(
+        type='InMemoryDataset',
+        dataset=dict(pipeline=[dict(type='PackInputs')], **held_out, **images),
+    ),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    **loader,
+)
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+
+param_scheduler = dict(T_max=20, end=20)
+train_cfg = dict(max_epochs=20, val_interval=20)
+default_hooks = dict(checkpoint=dict(interval=20))

@@ -1,0 +1,23 @@
+_base_ = ['./_base_.py']
+
+model = dict(
+    _scope_='mmrazor',
+    type='SingleTeacherDistill',
+    architecture=_base_.student,
+    teacher=_base_.teacher,
+    teacher_ckpt='work_dirs/fashion_mnist/teacher/epoch_20.pth',
+    distiller=dict(
+        type='ConfigurableDistiller',
+        student_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
+        teacher_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
+        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=4, loss_weight=1)),
+        loss_forward_mappings=dict(
+            loss_kl=dict(
+                preds_S=dict(from_student=True, recorder='fc'),
+                preds_T=dict(from_student=False, recorder='fc'),
+            )
+        ),
+    ),
+)
+# The teacher's own accuracy is that of its training.
+val_cfg = dict()
