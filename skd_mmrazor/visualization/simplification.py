@@ -84,9 +84,7 @@ def draw_simplification(
             # The classes that matter are those that the teacher finds likely.
             likely = np.argsort(-probabilities['teacher'][drawn].mean(axis=0), kind='stable')[:16]
             weights = attention[drawn].mean(axis=0)[np.ix_(likely, likely)]
-            _draw_attention(
-                ax, weights, [names[c] for c in likely], 'class', ', mean of these images'
-            )
+            _draw_attention(ax, weights, [names[c] for c in likely], 'class', 'Mean attention')
         else:
             _draw_attention(ax, attention, [names[label] for label in labels], 'image')
     canvas.draw()

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from mmengine.runner import Runner
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
@@ -189,6 +190,30 @@ def test_coloured_images_and_long_names_are_drawn(attention):
     )
     assert picture.dtype == np.uint8
     assert (picture == (200, 10, 10)).all(axis=-1).mean() > 0.01, 'in RGB'
+
+
+@pytest.mark.parametrize(
+    ('attention', 'title'),
+    [
+        (np.eye(3), 'Attention of each image (row) to the others'),
+        (np.tile(np.eye(2), (3, 1, 1)), 'Mean attention of each class (row) to the others'),
+    ],
+)
+def test_the_title_says_what_attends(monkeypatch, attention, title):
+    titles, set_title = [], Axes.set_title
+    monkeypatch.setattr(
+        Axes, 'set_title', lambda ax, text, **kw: (titles.append(text), set_title(ax, text, **kw))
+    )
+    scores = np.full((3, 2), 0.5)
+    draw_simplification(
+        [np.zeros((8, 8), dtype=np.uint8)] * 3,
+        [0, 1, 1],
+        ['dog', 'cat'],
+        dict(teacher=scores, simplified=scores, student=scores),
+        attention,
+        'Epoch 1',
+    )
+    assert titles[-1] == title
 
 
 def test_a_distiller_without_a_simplifier_is_named(tmp_path):
