@@ -6,7 +6,7 @@ Each contender is a function of a batch, as a data loader of mmengine gives it.
 import copy
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,40 @@ SCENARIOS = {
     'cifar': Scenario('resnet32x4_resnet8x4_240e_cifar100', 32, 100, 64, 64),
     'deit': Scenario('deit-base_deit-tiny_imagenet', 224, 1000, 4, 64),
 }
+
+
+# The parts of FrozenTeacherHook that change nothing but the time.
+TEACHER_PARTS: dict[str, dict] = {
+    'batch norm folded': dict(fold_bn=True),
+    'no loss': dict(skip_loss=True),
+    'channels_last': dict(channels_last=True),
+    'bfloat16': dict(dtype='bfloat16'),
+}
+
+
+def frozen_teacher(parts: Iterable[dict]) -> dict:
+    """FrozenTeacherHook with some of its parts, and no other.
+
+    Args:
+        parts (Iterable[dict]): Such as those of ``TEACHER_PARTS``.
+    """
+    hook = dict(type='mmrazor.FrozenTeacherHook', fold_bn=False, skip_loss=False)
+    for part in parts:
+        hook.update(part)
+    return hook
+
+
+def get_paying_parts(device: str) -> dict[str, dict]:
+    """Those of ``TEACHER_PARTS`` that pay on a device, by name.
+
+    Args:
+        device (str): Where the teacher runs.
+    """
+    parts = dict(TEACHER_PARTS)
+    if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        # Without instructions for it a processor loses by bfloat16.
+        del parts['bfloat16']
+    return parts
 
 
 def make_batch(scenario: Scenario, size: int) -> dict:
@@ -101,16 +135,16 @@ class _SteppedLoop(EpochBasedTrainLoop):
         return self.runner.model
 
 
-def by_runner(cfg: Config, hooks: tuple[dict, ...] = ()) -> tuple[Step, Runner]:
-    """The step of a runner with all its hooks, logging included.
+def make_runner(cfg: Config, hooks: tuple[dict, ...] = ()) -> Runner:
+    """A runner that is ready to train, with all its hooks, logging included.
+
+    It neither validates nor saves, and its learning rate stays.
 
     Args:
-        cfg (Config): As of :func:`load`.
+        cfg (Config): What to train.
         hooks (tuple[dict]): Further hooks.
     """
     cfg = copy.deepcopy(cfg)
-    loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
-    cfg.train_dataloader = dict(loader, dataset=dict(type='mmengine._NoImages'))
     cfg.train_cfg = dict(type='mmengine._SteppedLoop', max_epochs=1)
     drop_validation(cfg)
     cfg.param_scheduler = None
@@ -122,13 +156,36 @@ def by_runner(cfg: Config, hooks: tuple[dict, ...] = ()) -> tuple[Step, Runner]:
     runner = Runner.from_cfg(cfg)
     runner.train()
     logging.getLogger('mmengine').setLevel(logging.ERROR)
+    return runner
+
+
+def by_runner(cfg: Config, hooks: tuple[dict, ...] = ()) -> tuple[Step, Runner]:
+    """The step of a runner.
+
+    Args:
+        cfg (Config): As of :func:`load`.
+        hooks (tuple[dict]): Further hooks.
+    """
+    loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
+    cfg = copy.deepcopy(cfg)
+    cfg.train_dataloader = dict(loader, dataset=dict(type='mmengine._NoImages'))
+    runner = make_runner(cfg, hooks)
     count = iter(range(1 << 30))
     return lambda batch: runner.train_loop.run_iter(next(count), batch), runner
 
 
-def by_hand(cfg: Config, device: torch.device) -> Step:
-    """The floor: a loop in plain PyTorch, on the same models."""
-    student, teacher, prepare = _build(cfg, device)
+def by_hand(cfg: Config, device: torch.device) -> tuple[Step, nn.Module]:
+    """The floor: a loop in plain PyTorch, on the same models.
+
+    Args:
+        cfg (Config): As of :func:`load`.
+        device (torch.device): Where it runs.
+
+    Returns:
+        tuple[Callable, nn.Module]: The step, and the algorithm that has the models.
+    """
+    algorithm = _build(cfg, device)
+    student, teacher, prepare = _take_apart(algorithm)
     wrapper = build_optim_wrapper(student, cfg.optim_wrapper)
     tau, weight, cross_entropy = _get_weights(cfg)
     dtype = getattr(torch, cfg.optim_wrapper.get('dtype', 'float32'))
@@ -147,16 +204,25 @@ def by_hand(cfg: Config, device: torch.device) -> Step:
             loss = cross_entropy * F.cross_entropy(logits, labels) + weight * tau**2 * soft
         wrapper.update_params(loss)
 
-    return step
+    return step, algorithm
 
 
-def by_torchdistill(cfg: Config, device: torch.device) -> Step:
-    """The same KD by ``torchdistill`` from PyPI, in float32."""
+def by_torchdistill(cfg: Config, device: torch.device) -> tuple[Step, nn.Module]:
+    """The same KD by ``torchdistill`` from PyPI, in float32.
+
+    Args:
+        cfg (Config): As of :func:`load`.
+        device (torch.device): Where it runs.
+
+    Returns:
+        tuple[Callable, nn.Module]: The step, and the algorithm that has the models.
+    """
     from torchdistill.common.constant import def_logger
     from torchdistill.core.distillation import DistillationBox
 
     def_logger.setLevel(logging.ERROR)
-    student, teacher, prepare = _build(cfg, device)
+    algorithm = _build(cfg, device)
+    student, teacher, prepare = _take_apart(algorithm)
     tau, weight, cross_entropy = _get_weights(cfg)
     optimizer = dict(cfg.optim_wrapper.optimizer)
     kind = optimizer.pop('type')
@@ -196,7 +262,7 @@ def by_torchdistill(cfg: Config, device: torch.device) -> Step:
     def step(batch: dict) -> None:
         box.post_forward_process(box.forward_process(*prepare(batch)))
 
-    return step
+    return step, algorithm
 
 
 class _Logits(nn.Module):
@@ -210,13 +276,15 @@ class _Logits(nn.Module):
         return self.model(inputs, mode='tensor')
 
 
-def _build(cfg: Config, device: torch.device) -> tuple[nn.Module, nn.Module, Callable]:
+def _build(cfg: Config, device: torch.device) -> nn.Module:
     algorithm = MODELS.build(copy.deepcopy(cfg.model)).to(device)
     algorithm.init_weights()
-    preprocessor = algorithm.data_preprocessor
+    return algorithm
 
+
+def _take_apart(algorithm: nn.Module) -> tuple[nn.Module, nn.Module, Callable]:
     def prepare(batch: dict) -> tuple[Tensor, Tensor]:
-        data = preprocessor(batch, training=True)
+        data = algorithm.data_preprocessor(batch, training=True)
         labels = torch.cat([sample.gt_label for sample in data['data_samples']])
         return data['inputs'], labels
 

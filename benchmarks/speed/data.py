@@ -7,10 +7,8 @@ Usage:
 
 import argparse
 import itertools
-import json
 import os
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,8 +20,9 @@ from mmpretrain.registry import MODELS
 
 import skd_mmrazor  # noqa: F401
 
-from ..accuracy.summary import get_machine
-from ..compatibility.walk import drop_validation, drop_weights
+from ..compatibility.walk import drop_weights
+from .contenders import make_runner
+from .report import get_conditions
 from .timing import interleave, ratio
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,26 +96,34 @@ def train(cfg: Config, iterations: int) -> tuple[float, float]:
         iteration, in milliseconds.
     """
     drop_weights(cfg.model)
-    drop_validation(cfg)
+    cut_epoch(cfg, WARMUP + iterations)
+    runner = make_runner(cfg)
+    runner.train_loop.run_epoch()
+    time, data_time = (get_times(runner, key)[WARMUP:] for key in ('time', 'data_time'))
+    return statistics.fmean(time), statistics.fmean(data_time)
+
+
+def cut_epoch(cfg: Config, iterations: int) -> None:
+    """Makes epochs shorter.
+
+    Args:
+        cfg (Config): What is trained. Changed in place.
+        iterations (int): Length of an epoch.
+    """
     dataset = cfg.train_dataloader.dataset
-    size = (WARMUP + iterations) * cfg.train_dataloader.batch_size
+    size = iterations * cfg.train_dataloader.batch_size
     dataset.get('dataset', dataset).indices = size
-    cfg.train_cfg.max_epochs = 1
-    cfg.default_hooks.logger.interval = 1
-    cfg.default_hooks.pop('checkpoint')
-    cfg.log_processor = dict(window_size=1)
-    cfg.log_level = 'ERROR'
-    with tempfile.TemporaryDirectory() as cfg.work_dir:
-        # mmengine finds a runner again by its name.
-        cfg.experiment_name = Path(cfg.work_dir).name
-        runner = Runner.from_cfg(cfg)
-        runner.train()
-        with open(f'{runner.log_dir}/vis_data/scalars.json') as lines:
-            logged = [json.loads(line) for line in lines][WARMUP:]
-    time, data_time = (
-        1000 * statistics.fmean(entry[key] for entry in logged) for key in ('time', 'data_time')
-    )
-    return time, data_time
+
+
+def get_times(runner: Runner, key: str) -> list[float]:
+    """What mmengine timed, of every iteration, in milliseconds.
+
+    Args:
+        runner (Runner): After training.
+        key (str): ``'time'`` or ``'data_time'``.
+    """
+    times, _ = runner.message_hub.get_scalar(f'train/{key}').data
+    return [1000 * float(time) for time in times]
 
 
 def main() -> None:
@@ -140,7 +147,7 @@ def main() -> None:
         for name in CONTENDERS:
             whole, data = train(load(args.config, name), args.iterations)
             print(f'| {name} | {whole:.1f} | {data:.2f} | {data / whole:.1%} |')
-    print(f'\n{get_machine()}, {torch.get_num_threads()} threads')
+    print(f'\n{get_conditions()}')
 
 
 if __name__ == '__main__':

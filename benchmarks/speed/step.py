@@ -9,10 +9,6 @@ Usage:
 
 import argparse
 import copy
-import json
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,9 +17,21 @@ import torch
 
 import skd_mmrazor  # noqa: F401
 
-from ..accuracy.summary import get_machine
 from .breakdown import break_down, plot
-from .contenders import SCENARIOS, Step, by_hand, by_runner, by_torchdistill, load, make_batch
+from .contenders import (
+    SCENARIOS,
+    TEACHER_PARTS,
+    Step,
+    by_hand,
+    by_runner,
+    by_torchdistill,
+    frozen_teacher,
+    get_paying_parts,
+    load,
+    make_batch,
+)
+from .memory import call_alone, get_peak
+from .report import get_conditions, write_json
 from .timing import interleave, ratio
 
 BASE = 'mmrazor KD'
@@ -41,7 +49,6 @@ def parse_args() -> argparse.Namespace:
     add('--amp', choices=['bfloat16', 'float16'], default='', help='autocast of all contenders')
     add('--compile', action='store_true', help='add a compiled teacher')
     add('--out', type=Path, help='write the results as JSON and draw the breakdown')
-    add('--only', help='measure the peak memory of this contender, and stop')
     return parser.parse_args()
 
 
@@ -53,52 +60,43 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
     """
     scenario, device = SCENARIOS[args.scenario], torch.device(args.device)
 
-    def runner(method: str, **teacher: object) -> Callable[[], Step]:
-        parts = dict(fold_bn=False, skip_loss=False)
-        hooks = (dict(type='mmrazor.FrozenTeacherHook', **{**parts, **teacher}),) if teacher else ()
+    def runner(method: str, *parts: dict) -> Callable[[], Step]:
+        hooks = (frozen_teacher(parts),) if parts else ()
         return lambda: by_runner(load(scenario, method, args.amp), hooks)[0]
 
-    parts = {
-        'batch norm folded': dict(fold_bn=True),
-        'no loss': dict(skip_loss=True),
-        'channels_last': dict(channels_last=True),
-        'bfloat16': dict(dtype='bfloat16'),
-    }
-    together = {key: value for part in parts.values() for key, value in part.items()}
-    if args.device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        # Without instructions for it a processor loses by bfloat16.
-        del together['dtype']
-    if args.compile:
-        parts['compiled'] = dict(compile=True)
-        together['compile'] = True
+    compiled = {'compiled': dict(compile=True)} if args.compile else {}
     kd = load(scenario, 'kd', args.amp)
-    return {
+    contenders = {
         BASE: runner('kd'),
-        'hand-written loop': lambda: by_hand(kd, device),
-        'torchdistill': lambda: by_torchdistill(kd, device),
+        'hand-written loop': lambda: by_hand(kd, device)[0],
+        'torchdistill': lambda: by_torchdistill(kd, device)[0],
         'SKD + KD': runner('skd_kd'),
         'SKD + DKD': runner('skd_dkd'),
-        **{f'SKD + KD, teacher: {name}': runner('skd_kd', **part) for name, part in parts.items()},
-        BEST: runner('skd_kd', **together),
+        **{
+            f'SKD + KD, teacher: {name}': runner('skd_kd', part)
+            for name, part in {**TEACHER_PARTS, **compiled}.items()
+        },
+        BEST: runner('skd_kd', *get_paying_parts(args.device).values(), *compiled.values()),
     }
+    # It has no autocast of its own.
+    if args.amp or not find_spec('torchdistill'):
+        del contenders['torchdistill']
+    return contenders
 
 
-def peak_memory(args: argparse.Namespace, name: str) -> float:
-    """Peak memory of a contender in a process of its own, in MiB."""
-    command = [sys.executable, '-W', 'ignore', '-m', 'benchmarks.speed.step', *sys.argv[1:]]
-    result = subprocess.run([*command, '--only', name], check=True, capture_output=True, text=True)
-    return float(result.stdout.splitlines()[-1])
+def measure_memory(args: argparse.Namespace, name: str, size: int) -> float:
+    """Peak memory of three steps of a contender, in MiB.
 
-
-def measure_memory(step: Step, batch: dict, device: str) -> float:
-    """Makes three steps; gives the peak of the GPU's memory, or of the process's."""
+    Args:
+        args (argparse.Namespace): The command line.
+        name (str): The contender.
+        size (int): Images a step.
+    """
+    batch = make_batch(SCENARIOS[args.scenario], size)
+    step = get_contenders(args)[name]()
     for _ in range(3):
         step(copy.deepcopy(batch))
-    if device == 'cpu':
-        # Not getrusage: it begins with the peak of the parent.
-        (peak,) = re.findall(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())
-        return int(peak) / 1024
-    return torch.cuda.max_memory_allocated() / 2**20
+    return get_peak(torch.device(args.device))
 
 
 def main() -> None:
@@ -108,16 +106,10 @@ def main() -> None:
     size = args.batch_size or (scenario.batch if args.device == 'cpu' else scenario.gpu_batch)
     batch = make_batch(scenario, size)
     contenders = get_contenders(args)
-    # It has no autocast of its own.
-    if args.amp or not find_spec('torchdistill'):
-        del contenders['torchdistill']
-    if args.only:
-        print(measure_memory(contenders[args.only](), batch, args.device))
-        return
     steps = {name: build() for name, build in contenders.items()}
     calls = {n: lambda step=step: step(copy.deepcopy(batch)) for n, step in steps.items()}
     times = interleave(calls, args.rounds, torch.device(args.device))
-    memory = {name: peak_memory(args, name) for name in contenders}
+    memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
 
     print(f'\n{args.scenario}, batch {size}, {args.rounds} rounds, {args.amp or "float32"}\n')
     print(f'| a training step | ms | ratio to {BASE} (quartiles) | peak MiB |\n|---|---|---|---|')
@@ -126,16 +118,14 @@ def main() -> None:
         milliseconds = torch.tensor(values).median().item()
         spread = f'{median:.3f} ({low:.3f} to {high:.3f})'
         print(f'| {name} | {milliseconds:.1f} | {spread} | {memory[name]:.0f} |')
-    print(f'\n{get_machine()}, {torch.get_num_threads()} threads')
+    print(f'\n{get_conditions()}')
 
     _, runner = by_runner(load(scenario, 'skd_kd', args.amp))
     parts = break_down(runner, batch, args.rounds, torch.device(args.device))
     print('\n' + ', '.join(f'{name} {value:.1f} ms' for name, value in parts.items()))
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
         stem = '_'.join(filter(None, [args.scenario, args.device, args.amp]))
-        content = dict(machine=get_machine(), batch=size, times=times, memory=memory, parts=parts)
-        (args.out / f'{stem}.json').write_text(json.dumps(content, indent=1) + '\n')
+        write_json(args.out, stem, batch=size, times=times, memory=memory, parts=parts)
         plot(parts, args.out / f'{stem}.png')
 
 

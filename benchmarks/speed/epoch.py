@@ -1,0 +1,95 @@
+"""An epoch of KD and of SKD through mmengine's runner, the data included.
+
+Usage:
+    python -m benchmarks.speed.epoch [--iterations 200] [--repeats 3] [--device cuda]
+        [--out DIR]
+
+ResNet-32x4 → ResNet-8x4 on Glyph100. Epochs are cut to some iterations, so that the
+start of the workers, once an epoch, counts for more than in a whole one.
+"""
+
+import argparse
+import os
+import statistics
+from pathlib import Path
+
+import torch
+from mmengine.runner import Runner
+
+import skd_mmrazor  # noqa: F401
+
+from .contenders import SCENARIOS, frozen_teacher, get_paying_parts, load, make_runner
+from .data import cut_epoch, get_times
+from .report import get_conditions, write_json
+from .timing import interleave, ratio
+
+BASE = 'mmrazor KD'
+# Name, method, data set and whether there is a FrozenTeacherHook.
+CONTENDERS = {
+    BASE: ('kd', 'glyph100', False),
+    'SKD + KD': ('skd_kd', 'glyph100', False),
+    'SKD + KD, images in memory': ('skd_kd', 'glyph100_in_memory', False),
+    'SKD + KD, images in memory, FrozenTeacherHook': ('skd_kd', 'glyph100_in_memory', True),
+}
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add('--iterations', type=int, default=200, help='of an epoch')
+    add('--repeats', type=int, default=3, help='epochs of each that are timed, two at least')
+    add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    add('--out', type=Path, help='write the results as JSON')
+    return parser.parse_args()
+
+
+def build(name: str, iterations: int, device: str) -> Runner:
+    """A contender, ready to train.
+
+    Args:
+        name (str): One of ``CONTENDERS``.
+        iterations (int): Length of an epoch.
+        device (str): Where it trains.
+    """
+    method, os.environ['CIFAR100_DATASET'], frozen = CONTENDERS[name]
+    cfg = load(SCENARIOS['cifar'], method)
+    if name == BASE:
+        # They are this project's, and one of them starts the workers anew.
+        cfg.custom_hooks = []
+    cut_epoch(cfg, iterations)
+    hooks = (frozen_teacher(get_paying_parts(device).values()),) if frozen else ()
+    return make_runner(cfg, hooks)
+
+
+def main() -> None:
+    """Times everything and prints the table as Markdown."""
+    args = parse_args()
+    runners = {name: build(name, args.iterations, args.device) for name in CONTENDERS}
+    epochs = {name: runner.train_loop.run_epoch for name, runner in runners.items()}
+    times = interleave(epochs, args.repeats, torch.device(args.device), warmup=1)
+    size = args.iterations * runners[BASE].train_dataloader.batch_size
+    counted = args.repeats * args.iterations
+
+    print(f'\n| an epoch of {size:,} images | s | images/s | ratio to {BASE} | waiting for data |')
+    print('|---|---|---|---|---|')
+    waiting = {}
+    for name, values in times.items():
+        whole, data = (
+            sum(get_times(runners[name], key)[-counted:]) for key in ('time', 'data_time')
+        )
+        waiting[name] = data / whole
+        seconds = statistics.median(values) / 1000
+        median, low, high = ratio(values, times[BASE])
+        print(
+            f'| {name} | {seconds:.2f} | {size / seconds:,.0f} '
+            f'| {median:.3f} ({low:.3f} to {high:.3f}) | {waiting[name]:.1%} |'
+        )
+    print(f'\n{get_conditions()}')
+    if args.out:
+        stem = f'epoch_{torch.device(args.device).type}'
+        write_json(args.out, stem, images=size, times=times, waiting=waiting)
+
+
+if __name__ == '__main__':
+    main()

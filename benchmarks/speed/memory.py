@@ -1,0 +1,52 @@
+"""Peak memory, of processes that do nothing else."""
+
+import re
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def call_alone(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a function in a new process, and gives what it returns.
+
+    Args:
+        function (Callable): Of a module.
+        *args (Any): Its arguments.
+
+    Raises:
+        ChildProcessError: The process ended without an answer. Its argument is
+            the exit code, negative for the signal that ended it.
+    """
+    context = get_context('spawn')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(sender, function, args))
+    process.start()
+    sender.close()
+    try:
+        answer = receiver.recv()
+    except EOFError:
+        process.join()
+        raise ChildProcessError(process.exitcode) from None
+    process.join()
+    return answer
+
+
+def _answer(sender: Connection, function: Callable[..., Any], args: tuple) -> None:
+    sender.send(function(*args))
+
+
+def get_peak(device: torch.device) -> float:
+    """Peak of the GPU's memory, or of the process's, in MiB.
+
+    Args:
+        device (torch.device): Where it runs.
+    """
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    # Not getrusage: it begins with the peak of the parent.
+    (peak,) = re.findall(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())
+    return int(peak) / 1024
