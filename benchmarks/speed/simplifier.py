@@ -3,6 +3,9 @@
 Usage:
     python -m benchmarks.speed.simplifier [--classes 100 1000 21000] [--batches 64 256]
         [--rounds 10] [--limit 60] [--device cuda] [--out DIR]
+
+A pass that takes longer than ``--limit`` is ended, and its row says so. Where one pass
+is within it and all rounds would not be, the time is of that single pass.
 """
 
 import argparse
@@ -17,7 +20,7 @@ from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector
 
-from .memory import call_alone, get_peak
+from .memory import call_alone, forget_peak, get_peak, give_back_freed
 from .report import get_conditions, write_json
 from .timing import interleave, time_call
 
@@ -28,46 +31,50 @@ def parse_args() -> argparse.Namespace:
     add = parser.add_argument
     add('--classes', type=int, nargs='+', default=[100, 1000, 21000])
     add('--batches', type=int, nargs='+', default=[64, 256], help='images a batch')
-    add('--rounds', type=int, default=10, help='calls that are timed')
-    add('--limit', type=float, default=60, help='seconds of a call, and of all of a row')
+    add('--rounds', type=int, default=10, help='passes that are timed')
+    add('--limit', type=float, default=60, help='seconds for a pass, and for all of a row')
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--out', type=Path, help='write the results as JSON')
     return parser.parse_args()
 
 
 def measure(
-    attend_over: str, classes: int, batch: int, rounds: int, limit: float, device: torch.device
-) -> tuple[list[float], float]:
-    """Times forward and backward passes, in a process that does nothing else.
+    attend_over: str, classes: int, batch: int, limit: float, device: torch.device
+) -> tuple[float, float]:
+    """Makes one pass, in a process that does nothing else.
 
     Args:
         attend_over (str): ``'samples'`` or ``'classes'``.
         classes (int): Number of classes.
         batch (int): Number of images.
-        rounds (int): Number of passes.
-        limit (float): Seconds. A first pass that takes longer ends the process; where
-            the others would take longer, it is the only one.
+        limit (float): Seconds after which the process is ended.
         device (torch.device): Where it runs.
 
     Returns:
-        tuple[list[float], float]: Milliseconds of each pass, and the MiB that they
-        add at their peak to what was there before, the logits among it.
+        tuple[float, float]: Milliseconds, and the MiB that the pass adds at its
+        peak to what was there before, the logits among it.
     """
+    give_back_freed()
     # What torch sets up once is no part of it.
-    _make_step(attend_over, 2, 2, device)()
-    step = _make_step(attend_over, classes, batch, device)
+    make_step(attend_over, 2, 2, device)()
+    step = make_step(attend_over, classes, batch, device)
+    forget_peak(device)
     before = get_peak(device)
     signal.setitimer(signal.ITIMER_REAL, limit)
-    times = [time_call(step, device)]
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    if rounds * times[0] <= 1000 * limit:
-        times = interleave({'step': step}, rounds, device)['step']
-    return times, get_peak(device) - before
+    return time_call(step, device), get_peak(device) - before
 
 
-def _make_step(
+def make_step(
     attend_over: str, classes: int, batch: int, device: torch.device
 ) -> Callable[[], None]:
+    """A forward and a backward pass, as a function.
+
+    Args:
+        attend_over (str): ``'samples'`` or ``'classes'``.
+        classes (int): Number of classes.
+        batch (int): Number of images.
+        device (torch.device): Where it runs.
+    """
     simplifier = AttentionSimplifierConnector(classes, tau=4.0, attend_over=attend_over)
     # λ starts at 0, and with it most gradients: zeros may take less time.
     nn.init.ones_(simplifier.lam_logit)
@@ -84,29 +91,39 @@ def _make_step(
 def main() -> None:
     """Measures everything and prints the table as Markdown."""
     args = parse_args()
-    rows = []
-    print('| classes | batch | attention over | ms | added at the peak, MiB |')
-    print('|---|---|---|---|---|')
+    device = torch.device(args.device)
+    rows: dict[str, dict] = {}
+    calls: dict[str, Callable[[], None]] = {}
     for classes, batch, attend_over in itertools.product(
         args.classes, args.batches, ('samples', 'classes')
     ):
-        row = dict(classes=classes, batch=batch, attend_over=attend_over)
-        settings = (args.rounds, args.limit, torch.device(args.device))
+        size = (attend_over, classes, batch)
+        name = f'{attend_over} | {classes:,} | {batch}'
+        rows[name] = row = dict(attend_over=attend_over, classes=classes, batch=batch)
         try:
-            times, memory = call_alone(measure, attend_over, classes, batch, *settings)
+            first, row['memory'] = call_alone(measure, *size, args.limit, device)
         except ChildProcessError as error:
             (code,) = error.args
             timeout = code == -signal.SIGALRM
-            times, memory = [], None
-            cells = f'over {args.limit:g} s |' if timeout else f'ended with exit code {code} |'
-        else:
-            once = ' (one call)' if len(times) < args.rounds else ''
-            cells = f'{statistics.median(times):.2f}{once} | {memory:.1f}'
-        rows.append(dict(row, times=times, memory=memory))
-        print(f'| {classes:,} | {batch} | {attend_over} | {cells} |', flush=True)
+            row['error'] = f'over {args.limit:g} s' if timeout else f'exit code {code}'
+            continue
+        row['times'] = [first]
+        if args.rounds * first <= 1000 * args.limit:
+            calls[name] = make_step(*size, device)
+    for name, times in interleave(calls, args.rounds, device).items():
+        rows[name]['times'] = times
+
+    print('\n| attention over | classes | batch | ms | added at the peak, MiB |')
+    print('|---|---|---|---|---|')
+    for name, row in rows.items():
+        cells = f'{row.get("error")} |'
+        if 'times' in row:
+            once = '' if name in calls else ' (one pass)'
+            cells = f'{statistics.median(row["times"]):.2f}{once} | {row["memory"]:.1f}'
+        print(f'| {name} | {cells} |')
     print(f'\n{get_conditions()}')
     if args.out:
-        write_json(args.out, f'simplifier_{torch.device(args.device).type}', rows=rows)
+        write_json(args.out, f'simplifier_{device.type}', rows=list(rows.values()))
 
 
 if __name__ == '__main__':
