@@ -1,0 +1,128 @@
+"""Compare the loss curves of two configs, paired by seed.
+
+For a change that should change nothing, such as a teacher in bfloat16: the
+differences that it makes, beside those between seeds. A finished run is not
+repeated, as by ``benchmarks.accuracy.compare``.
+
+Usage:
+    python -m benchmarks.accuracy.curves BASE CONFIG --seeds 5
+        [--work-dir DIR] [--out FILE.png] [--jobs N] [--cfg-options K=V ...]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from mmpretrain.utils import load_json_log
+
+from .runs import Run, train_all
+from .summary import Row, get_machine
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('base', type=Path)
+    parser.add_argument('config', type=Path)
+    parser.add_argument('--seeds', type=int, default=5, help='seeds 0 to SEEDS - 1')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/curves'))
+    parser.add_argument('--metric', default='accuracy/top1')
+    parser.add_argument('--out', type=Path, help='draw the curves')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time, on the CPU')
+    parser.add_argument('--cfg-options', nargs='+', default=[])
+    return parser.parse_args()
+
+
+def read_curve(run: Run) -> np.ndarray:
+    """The loss that trained the student, the mean of each epoch.
+
+    Args:
+        run (Run): One that has finished.
+    """
+    logs = sorted(run.work_dir.glob('*/vis_data/scalars.json'))
+    # A run that was resumed has logged some steps twice.
+    records = {r['step']: r for log in logs for r in load_json_log(log)['train']}
+    epochs: dict[int, list[float]] = {}
+    for _, record in sorted(records.items()):
+        epochs.setdefault(record['epoch'], []).append(record['loss'])
+    return np.array([np.mean(losses) for losses in epochs.values()])
+
+
+def to_markdown(metrics: dict[str, tuple[Row, Row]]) -> str:
+    """The table: a line for each seed, and one over all.
+
+    Args:
+        metrics (dict[str, tuple[Row, Row]]): By metric, the base and the other.
+    """
+    base, row = next(iter(metrics.values()))
+    names = [f'{name}{of}' for name in metrics for of in (' of the base', '')]
+    lines = [f'{row.name}; the base is {base.name}', '']
+    lines += [f'| seed | {" | ".join(names)} |', '|---' * (1 + len(names)) + '|']
+    for seed in base.values:
+        values = [f'{r.values[seed]:.4f}' for rows in metrics.values() for r in rows]
+        lines.append(f'| {seed} | {" | ".join(values)} |')
+    lines += ['', '| | difference, 95 % | standard deviation between seeds |', '|---|---|---|']
+    for name, (base, row) in metrics.items():
+        mean, half = row.paired.mean(), row.half
+        lines.append(
+            f'| {name} | {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}] | {base.spread:.4f} |'
+        )
+    return '\n'.join([*lines, '', get_machine()])
+
+
+def plot(curves: dict[str, np.ndarray], path: Path) -> None:
+    """Draws the means over the seeds, in bands of their standard deviations.
+
+    Args:
+        curves (dict[str, np.ndarray]): Losses of shape (seeds, epochs), by name.
+        path (Path): The picture.
+    """
+    figure = Figure(figsize=(8, 4), layout='constrained')
+    axes = figure.subplots()
+    for (name, losses), color, style in zip(
+        curves.items(), ('#1f4e79', '#d9822b'), ('-', '--'), strict=True
+    ):
+        epochs, mean, spread = 1 + np.arange(losses.shape[1]), losses.mean(0), losses.std(0)
+        axes.plot(epochs, mean, style, color=color, label=name)
+        axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.2, lw=0)
+    axes.set_yscale('log')
+    axes.set_xlabel('epoch')
+    axes.set_ylabel('loss, mean ± standard deviation of seeds')
+    axes.legend(frameon=False)
+    axes.spines[['top', 'right']].set_visible(False)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Runs everything and prints the tables as Markdown."""
+    args = parse_args()
+    runs = {
+        config.stem: [
+            Run(config, seed, args.work_dir, tuple(args.cfg_options)) for seed in range(args.seeds)
+        ]
+        for config in (args.base, args.config)
+    }
+    # Both configs of a seed one after the other, so that a part is complete in itself.
+    pairs = [run for pair in zip(*runs.values(), strict=True) for run in pair]
+    if train_all(pairs, [''] * args.jobs):
+        raise SystemExit('A run failed.')
+    curves = {name: np.stack([read_curve(run) for run in mine]) for name, mine in runs.items()}
+    losses = {name: dict(enumerate(found[:, -1])) for name, found in curves.items()}
+    scores = {
+        name: {run.seed: run.result[args.metric] for run in mine} for name, mine in runs.items()
+    }
+    metrics = {'last loss': _pair(losses), args.metric: _pair(scores)}
+    print('\n' + to_markdown(metrics))
+    if args.out:
+        plot(curves, args.out)
+
+
+def _pair(values: dict[str, dict[int, float]]) -> tuple[Row, Row]:
+    (base, theirs), (name, mine) = values.items()
+    paired = np.array([mine[seed] - theirs[seed] for seed in mine])
+    return Row(base, theirs, '', np.array([])), Row(name, mine, base, paired)
+
+
+if __name__ == '__main__':
+    main()
