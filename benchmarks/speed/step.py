@@ -61,7 +61,8 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
     scenario, device = SCENARIOS[args.scenario], torch.device(args.device)
 
     def runner(method: str, *parts: dict) -> Callable[[], Step]:
-        hooks = (frozen_teacher(parts),) if parts else ()
+        every = dict(eval_mode=scenario.eval_mode)
+        hooks = (frozen_teacher([every, *parts]),) if parts else ()
         return lambda: by_runner(load(scenario, method, args.amp), hooks)[0]
 
     compiled = {'compiled': dict(compile=True)} if args.compile else {}
