@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 
 import skd_mmrazor  # noqa: F401
@@ -26,6 +27,12 @@ def _scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _message_hub(request):
+    """A runner leaves the progress of its training behind, which a simplifier reads."""
+    MessageHub.get_instance(request.node.nodeid)
 
 
 def run_python(*arguments, check=True, returncode=0):

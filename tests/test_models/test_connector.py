@@ -3,6 +3,7 @@ from itertools import product
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmrazor.registry import MODELS
 from packaging.version import Version
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -81,6 +82,30 @@ def test_equals_the_formula(form):
     torch.nn.init.normal_(connector.key.weight)
     logits = torch.randn(5, 10, dtype=torch.float64)
     torch.testing.assert_close(connector(logits), attention_by_hand(connector, logits))
+
+
+def reach(iteration, of=100):
+    """Tells models of the iteration, as mmengine's runner does."""
+    hub = MessageHub.get_current_instance()
+    hub.update_info('iter', iteration)
+    hub.update_info('max_iters', of)
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize(
+    ('start', 'iteration', 'factor'),
+    [(0.25, 0, 0.25), (0.25, 40, 0.55), (0.25, 100, 1), (0.25, 130, 1), (1, 0, 1), (0.1, 50, 0.55)],
+)
+@pytest.mark.parametrize('shape', [(5, 10), (2, 10, 3, 5)])
+def test_softens_less_from_iteration_to_iteration(form, start, iteration, factor, shape):
+    connector = build(*form, learn_lam=False, start_factor=start)
+    logits = torch.randn(shape, dtype=torch.float64)
+    expected = connector(factor * logits)
+    reach(iteration)
+    assert connector.current_factor.item() == pytest.approx(factor)
+    torch.testing.assert_close(connector(logits), expected)
+    # A resumed run asks again and gets the same: the factor is no state.
+    torch.testing.assert_close(connector(logits), expected)
 
 
 @pytest.mark.parametrize('form', FORMS)
@@ -244,6 +269,9 @@ def test_logits_that_are_not_finite_are_refused(value):
         ('learn_lam', 'yes'),
         ('attend_over', 'pixels'),
         ('softening', 'softmax'),
+        ('start_factor', 0),
+        ('start_factor', 1.5),
+        ('start_factor', '0.25'),
     ],
 )
 def test_bad_arguments_are_named(key, value):

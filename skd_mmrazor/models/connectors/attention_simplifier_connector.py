@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from mmrazor.models.architectures.connectors.base_connector import BaseConnector
 from mmrazor.registry import MODELS
+from mmrazor.utils import RuntimeInfo
 from torch import Tensor, nn
 
 from ...utils import expect, is_integer, is_number
@@ -25,15 +26,20 @@ class AttentionSimplifierConnector(BaseConnector):
 
     .. math::
 
-        y &= \log\mathrm{softmax}(z / \tau) \\
+        y &= \log\mathrm{softmax}(s z / \tau) \\
         A &= \mathrm{softmax}(q(n)\, k(n)^\top / \sqrt{d}),
              \quad n = \mathrm{layernorm}(y) \\
         \hat y &= (1 - \lambda)\, y + \lambda\, A\, y \\
-        \hat z &= z + \tau\, (\hat y - y)
+        \hat z &= s z + \tau\, (\hat y - y)
 
     A loss that divides :math:`\hat z` by :math:`\tau` sees
-    :math:`\mathrm{softmax}(\hat y)`, so nothing is softened twice. With
-    :math:`\lambda = 0` the teacher's logits come back as they went in.
+    :math:`\mathrm{softmax}(\hat y)`, so nothing is softened twice.
+
+    The factor :math:`s` grows over the training, linearly and by iterations, from
+    ``start_factor`` to 1: a student that knows little yet gets a softer target.
+    It is read from mmengine's ``MessageHub``; where nothing is trained it is 1.
+    With :math:`s = 1` and :math:`\lambda = 0` the teacher's logits come back as
+    they went in.
 
     Joint training can make a target easy by making it empty. Therefore the
     values of the attention are :math:`y` itself, :math:`A` averages them, and
@@ -62,7 +68,9 @@ class AttentionSimplifierConnector(BaseConnector):
             :math:`\lambda` moves a target away from its neighbours' mean, which
             sharpens it. Defaults to True.
         softening (str): ``'log_softmax'``, or ``'scale'`` for
-            :math:`y = z / \tau`. Defaults to ``'log_softmax'``.
+            :math:`y = s z / \tau`. Defaults to ``'log_softmax'``.
+        start_factor (float): :math:`s` in the first iteration, in (0, 1]; 1 turns
+            the schedule off. Defaults to 0.25.
         init_cfg (dict, optional): Initialization config. Defaults to None.
 
     Raises:
@@ -84,6 +92,7 @@ class AttentionSimplifierConnector(BaseConnector):
         lam: float = 0.1,
         learn_lam: bool = True,
         softening: str = 'log_softmax',
+        start_factor: float = 0.25,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -105,6 +114,8 @@ class AttentionSimplifierConnector(BaseConnector):
         expect(known, f'{name}: attend_over', attend_over, "'samples' or 'classes'")
         known = softening in ('log_softmax', 'scale')
         expect(known, f'{name}: softening', softening, "'log_softmax' or 'scale'")
+        known = is_number(start_factor) and 0 < start_factor <= 1
+        expect(known, f'{name}: start_factor', start_factor, 'a number in (0, 1]')
         known = init_cfg is None or isinstance(init_cfg, (dict, list))
         expect(known, f'{name}: init_cfg', init_cfg, 'a dict, or a list of dicts')
         self.num_classes = num_classes
@@ -113,6 +124,7 @@ class AttentionSimplifierConnector(BaseConnector):
         self.num_heads = num_heads
         self.lam = float(lam)
         self.softening = softening
+        self.start_factor = float(start_factor)
         self._finite = False
 
         if attend_over == 'classes':
@@ -147,6 +159,14 @@ class AttentionSimplifierConnector(BaseConnector):
             return self.query.weight.new_tensor(self.lam)
         return self.lam * self.lam_logit[0].tanh()
 
+    @property
+    def current_factor(self) -> Tensor:
+        """:math:`s`, a scalar in [start_factor, 1]."""
+        training = RuntimeInfo.info()
+        done = training['iter'] / training['max_iters'] if 'max_iters' in training else 1.0
+        factor = self.start_factor + (1 - self.start_factor) * min(done, 1.0)
+        return self.query.weight.new_full((), factor)
+
     @torch.no_grad()
     def get_attention(self, logits: Tensor) -> Tensor:
         r"""The weights :math:`A`, the mean over the heads, for a look at them.
@@ -158,7 +178,7 @@ class AttentionSimplifierConnector(BaseConnector):
             Tensor: (N, N) where tokens are samples, (N, C, C) where they are
             classes; rows sum to 1.
         """
-        query, key = self._project(self._get_tokens(self._soften(logits)))
+        query, key = self._project(self._get_tokens(self._soften(logits * self.current_factor)))
         return _get_weights(query, key)
 
     def forward_train(self, feature: Tensor) -> Tensor:
@@ -178,7 +198,7 @@ class AttentionSimplifierConnector(BaseConnector):
         self._check(feature)
         # Half precision would quantise the small differences that λ makes.
         with torch.autocast(feature.device.type, enabled=False):
-            logits = feature.to(self.query.weight.dtype)
+            logits = feature.to(self.query.weight.dtype) * self.current_factor
             tokens = logits.unsqueeze(0) if logits.dim() == 2 else logits.flatten(2).transpose(1, 2)
             soft = self._soften(tokens)
             change = self.current_lam * (self._attend(soft) - soft)
