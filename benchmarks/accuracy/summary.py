@@ -47,7 +47,7 @@ class Row:
 def summarise(runs: list[Run], metric: str) -> list[Row]:
     """Collects the results of runs.
 
-    ``skd_x`` is compared with ``x``.
+    ``skd_x`` is compared with ``x``, and so is ``skd_x_y`` where there is no ``x_y``.
 
     Args:
         runs (list[Run]): The runs; those without a result are left out.
@@ -62,8 +62,10 @@ def summarise(runs: list[Run], metric: str) -> list[Row]:
             values.setdefault(run.config.stem, {})[run.seed] = run.result[metric]
     rows = []
     for name, mine in values.items():
-        base = name.removeprefix('skd_')
-        theirs = values.get(base, {}) if base != name else {}
+        without = name.removeprefix('skd_')
+        bases = [other for other in values if f'{without}_'.startswith(f'{other}_')]
+        base = max(bases, key=len, default='') if without != name else ''
+        theirs = values.get(base, {})
         paired = np.array([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
         rows.append(Row(name, mine, base if len(paired) else '', paired))
     return rows

@@ -17,12 +17,16 @@ LOSSES = dict(
 )
 
 
+# Its targets stay: a schedule would change the losses.
+SIMPLIFIER = dict(type='AttentionSimplifierConnector', start_factor=1)
+
+
 def warmup(epochs=4, max_epochs=6, losses=KL, interval=-1, **settings):
     """A run that learns nothing, so that only its weights can change a loss."""
     hook = {k: settings.pop(k) for k in ('loss',) if k in settings}
     return dict(
         model=algorithm(
-            distiller(losses),
+            distiller(losses, simplifier=SIMPLIFIER),
             architecture=student(),
             teacher=teacher(),
             data_preprocessor=PREPROCESSOR,
