@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmrazor.registry import MODELS
 
 from ..conftest import ROOT
@@ -20,12 +21,32 @@ def test_skd_differs_from_its_base_by_the_distiller_alone(method):
     assert ours.to_dict() == base.to_dict()
 
 
-@pytest.mark.parametrize('method', ['kd', 'skd_kd', 'dkd', 'skd_dkd'])
+@pytest.mark.parametrize(
+    'method', ['kd', 'skd_kd', 'dkd', 'skd_dkd', 'skd_kd_no_attention', 'skd_kd_no_schedule']
+)
 def test_the_networks_take_images_of_fashion_mnist(method):
     cfg = Config.fromfile(CONFIGS / f'{method}.py').model
     cfg.teacher_ckpt = None
     model = MODELS.build(cfg)
     assert model(torch.zeros(2, 1, 28, 28), mode='tensor').shape == (2, 10)
+
+
+def test_each_control_takes_one_part_out():
+    def factor_and_target(name):
+        cfg = Config.fromfile(CONFIGS / f'{name}.py').model.distiller.simplifier
+        simplifier = MODELS.build(dict(cfg, num_classes=10, _scope_='mmrazor'))
+        if simplifier.lam_logit is not None:
+            torch.nn.init.ones_(simplifier.lam_logit)
+        hub = MessageHub.get_current_instance()
+        hub.update_info('iter', 0)
+        hub.update_info('max_iters', 10)
+        logits = torch.randn(4, 10)
+        target, factor = simplifier(logits), simplifier.current_factor
+        return factor.item(), torch.allclose(target, factor * logits)
+
+    assert factor_and_target('skd_kd') == (0.25, False)
+    assert factor_and_target('skd_kd_no_attention') == (0.25, True)
+    assert factor_and_target('skd_kd_no_schedule') == (1, False)
 
 
 @pytest.mark.parametrize(('split', 'found'), [('val', ('train', -10000)), ('test', ('test', None))])

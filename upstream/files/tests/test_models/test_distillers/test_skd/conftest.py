@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.logging import MessageHub  # noqa: F401
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from mmrazor.registry import MODELS
