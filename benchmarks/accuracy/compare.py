@@ -2,11 +2,11 @@
 
 A finished run is not repeated, so the command can be killed and started again.
 For each ``skd_x`` the table gives the paired difference to ``x``, if both are
-given.
+given; with ``--base``, for each config that to the one of this name.
 
 Usage:
     python -m benchmarks.accuracy.compare CONFIG [CONFIG ...] --seeds 5
-        [--work-dir DIR] [--out FILE.csv] [--jobs N] [--cfg-options K=V ...]
+        [--base NAME] [--work-dir DIR] [--out FILE.csv] [--jobs N] [--cfg-options K=V ...]
 """
 
 import argparse
@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='+', type=Path)
     parser.add_argument('--seeds', type=int, default=5, help='seeds 0 to SEEDS - 1')
+    parser.add_argument('--base', help='name of the config that all are compared with')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
     parser.add_argument('--metric', default='accuracy/top1')
     parser.add_argument('--out', type=Path, help='write every result as CSV')
@@ -38,7 +39,7 @@ def main() -> None:
         for config in args.configs
     ]
     failed = train_all(runs, [''] * args.jobs)
-    rows = summarise(runs, args.metric)
+    rows = summarise(runs, args.metric, args.base)
     print('\n' + to_markdown(rows, args.metric))
     if args.out:
         write_csv(rows, args.out)

@@ -44,14 +44,15 @@ class Row:
         return float(stats.t.ppf(0.975, n - 1) * stats.sem(self.paired)) if n > 1 else float('nan')
 
 
-def summarise(runs: list[Run], metric: str) -> list[Row]:
+def summarise(runs: list[Run], metric: str, base: str | None = None) -> list[Row]:
     """Collects the results of runs.
 
-    ``skd_x`` is compared with ``x``, and so is ``skd_x_y`` where there is no ``x_y``.
+    ``skd_x`` is compared with ``x``, or all configs with one.
 
     Args:
         runs (list[Run]): The runs; those without a result are left out.
         metric (str): Such as ``'accuracy/top1'``.
+        base (str, optional): Name of the one. Defaults to None.
 
     Returns:
         list[Row]: For each config one, in the order of the runs.
@@ -62,12 +63,10 @@ def summarise(runs: list[Run], metric: str) -> list[Row]:
             values.setdefault(run.config.stem, {})[run.seed] = run.result[metric]
     rows = []
     for name, mine in values.items():
-        without = name.removeprefix('skd_')
-        bases = [other for other in values if f'{without}_'.startswith(f'{other}_')]
-        base = max(bases, key=len, default='') if without != name else ''
-        theirs = values.get(base, {})
+        other = base or name.removeprefix('skd_')
+        theirs = values.get(other, {}) if other != name else {}
         paired = np.array([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
-        rows.append(Row(name, mine, base if len(paired) else '', paired))
+        rows.append(Row(name, mine, other if len(paired) else '', paired))
     return rows
 
 
@@ -80,8 +79,10 @@ def get_machine() -> str:
 
 def to_markdown(rows: list[Row], metric: str) -> str:
     """The table, with the machine below it."""
+    bases = {row.base for row in rows} - {''}
+    other = bases.pop() if len(bases) == 1 else 'the same without SKD'
     lines = [
-        f'| config | {metric} | seeds | minus the same without SKD, 95 % |',
+        f'| config | {metric} | seeds | minus {other}, 95 % |',
         '|---|---|---|---|',
     ]
     for row in rows:

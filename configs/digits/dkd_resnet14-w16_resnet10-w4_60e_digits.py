@@ -4,7 +4,7 @@ model = dict(
     distiller=dict(
         student_recorders=dict(gt_labels=dict(type='ModuleInputs', source='head.loss_module')),
         distill_losses=dict(
-            _delete_=True, loss_dkd=dict(type='LogSpaceDKDLoss', tau=1, alpha=1, beta=2)
+            _delete_=True, loss_dkd=dict(type='LogSpaceDKDLoss', tau=4, alpha=1, beta=2)
         ),
         loss_forward_mappings=dict(
             _delete_=True,

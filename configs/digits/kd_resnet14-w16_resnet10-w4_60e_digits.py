@@ -14,7 +14,7 @@ model = dict(
         type='ConfigurableDistiller',
         student_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
         teacher_recorders=dict(fc=dict(type='ModuleOutputs', source='head.fc')),
-        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=1, loss_weight=4)),
+        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=4, loss_weight=1)),
         loss_forward_mappings=dict(
             loss_kl=dict(
                 preds_S=dict(from_student=True, recorder='fc'),

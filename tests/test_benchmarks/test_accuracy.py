@@ -52,6 +52,20 @@ def test_differences_are_paired_by_seed(tmp_path):
     assert (tmp_path / 'a.png').read_bytes()[1:4] == b'PNG'
 
 
+def test_all_are_compared_with_one_where_it_is_named(tmp_path):
+    accuracies = dict(kd=[70, 72], skd_kd=[71, 74], kd_warmup=[69, 70])
+    runs = [
+        finished(tmp_path, name, i, float(v))
+        for name, values in accuracies.items()
+        for i, v in enumerate(values)
+    ]
+    rows = summarise(runs, 'accuracy/top1', 'kd')
+    assert [list(row.paired) for row in rows] == [[], [1, 2], [-1, -2]]
+    table = to_markdown(rows, 'accuracy/top1')
+    assert 'minus kd, 95 %' in table
+    assert '| kd_warmup | 69.50 ± 0.71 | 2 | -1.50 [' in table
+
+
 def cifar100(monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['cifar100.py', *arguments])
     return parse_args()

@@ -13,6 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.accuracy.runs import Run, train_all
+from benchmarks.accuracy.summary import summarise
 from benchmarks.compatibility.tiny_data import make_imagenet
 
 from ..conftest import ROOT, run_python
@@ -68,6 +70,17 @@ def test_the_main_job(teacher, tmp_path):
         *('--cfg-options', f'model.teacher_ckpt={teacher / "epoch_60.pth"}'),
     )
     assert f'accuracy/top1: {records[-1]["accuracy/top1"]:.4f}' in output
+
+
+def test_skd_does_not_fall_below_its_base(teacher, tmp_path):
+    """Beyond what seeds differ by: the interval of docs/method_study.md, of four seeds."""
+    options = (f'model.teacher_ckpt={teacher / "epoch_60.pth"}',)
+    configs = (SKD.with_name(SKD.name.removeprefix('skd_')), SKD)
+    runs = [Run(config, seed, tmp_path, options) for seed in range(4) for config in configs]
+    assert not train_all(runs, ['', ''])
+    _, row = summarise(runs, 'accuracy/top1')
+    assert len(row.paired) == 4
+    assert row.paired.mean() > -1.5
 
 
 def test_resume_continues_where_it_stopped(teacher, tmp_path):
