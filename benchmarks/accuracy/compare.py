@@ -12,7 +12,7 @@ Usage:
 import argparse
 from pathlib import Path
 
-from .runs import Run, train_all
+from .runs import add_arguments, make_runs, train_all
 from .summary import summarise, to_markdown, write_csv
 
 
@@ -20,24 +20,16 @@ def parse_args() -> argparse.Namespace:
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='+', type=Path)
-    parser.add_argument('--seeds', type=int, default=5, help='seeds 0 to SEEDS - 1')
     parser.add_argument('--base', help='name of the config that all are compared with')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'))
-    parser.add_argument('--metric', default='accuracy/top1')
     parser.add_argument('--out', type=Path, help='write every result as CSV')
-    parser.add_argument('--jobs', type=int, default=1, help='runs at a time, on the CPU')
-    parser.add_argument('--cfg-options', nargs='+', default=[])
+    add_arguments(parser, Path('work_dirs/compare'))
     return parser.parse_args()
 
 
 def main() -> None:
     """Runs everything and prints the table as Markdown."""
     args = parse_args()
-    runs = [
-        Run(config, seed, args.work_dir, tuple(args.cfg_options))
-        for seed in range(args.seeds)
-        for config in args.configs
-    ]
+    runs = make_runs(args.configs, args)
     failed = train_all(runs, [''] * args.jobs)
     rows = summarise(runs, args.metric, args.base)
     print('\n' + to_markdown(rows, args.metric))

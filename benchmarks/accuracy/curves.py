@@ -16,8 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from mmpretrain.utils import load_json_log
 
-from .runs import Run, train_all
-from .summary import Row, get_machine
+from .runs import Run, add_arguments, make_runs, train_all
+from .summary import Row, get_machine, pair, summarise
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,12 +25,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('base', type=Path)
     parser.add_argument('config', type=Path)
-    parser.add_argument('--seeds', type=int, default=5, help='seeds 0 to SEEDS - 1')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/curves'))
-    parser.add_argument('--metric', default='accuracy/top1')
     parser.add_argument('--out', type=Path, help='draw the curves')
-    parser.add_argument('--jobs', type=int, default=1, help='runs at a time, on the CPU')
-    parser.add_argument('--cfg-options', nargs='+', default=[])
+    add_arguments(parser, Path('work_dirs/curves'))
     return parser.parse_args()
 
 
@@ -49,11 +45,11 @@ def read_curve(run: Run) -> np.ndarray:
     return np.array([np.mean(losses) for losses in epochs.values()])
 
 
-def to_markdown(metrics: dict[str, tuple[Row, Row]]) -> str:
+def to_markdown(metrics: dict[str, list[Row]]) -> str:
     """The table: a line for each seed, and one over all.
 
     Args:
-        metrics (dict[str, tuple[Row, Row]]): By metric, the base and the other.
+        metrics (dict[str, list[Row]]): By metric, the base and the other.
     """
     base, row = next(iter(metrics.values()))
     names = [f'{name}{of}' for name in metrics for of in (' of the base', '')]
@@ -97,31 +93,22 @@ def plot(curves: dict[str, np.ndarray], path: Path) -> None:
 def main() -> None:
     """Runs everything and prints the tables as Markdown."""
     args = parse_args()
-    runs = {
-        config.stem: [
-            Run(config, seed, args.work_dir, tuple(args.cfg_options)) for seed in range(args.seeds)
-        ]
-        for config in (args.base, args.config)
-    }
-    # Both configs of a seed one after the other, so that a part is complete in itself.
-    pairs = [run for pair in zip(*runs.values(), strict=True) for run in pair]
-    if train_all(pairs, [''] * args.jobs):
+    configs = (args.base, args.config)
+    runs = make_runs(configs, args)
+    if train_all(runs, [''] * args.jobs):
         raise SystemExit('A run failed.')
-    curves = {name: np.stack([read_curve(run) for run in mine]) for name, mine in runs.items()}
-    losses = {name: dict(enumerate(found[:, -1])) for name, found in curves.items()}
-    scores = {
-        name: {run.seed: run.result[args.metric] for run in mine} for name, mine in runs.items()
+    curves = {
+        config.stem: np.stack([read_curve(run) for run in runs if run.config == config])
+        for config in configs
     }
-    metrics = {'last loss': _pair(losses), args.metric: _pair(scores)}
+    losses = {name: dict(enumerate(found[:, -1])) for name, found in curves.items()}
+    metrics = {
+        'last loss': pair(losses, args.base.stem),
+        args.metric: summarise(runs, args.metric, args.base.stem),
+    }
     print('\n' + to_markdown(metrics))
     if args.out:
         plot(curves, args.out)
-
-
-def _pair(values: dict[str, dict[int, float]]) -> tuple[Row, Row]:
-    (base, theirs), (name, mine) = values.items()
-    paired = np.array([mine[seed] - theirs[seed] for seed in mine])
-    return Row(base, theirs, '', np.array([])), Row(name, mine, base, paired)
 
 
 if __name__ == '__main__':

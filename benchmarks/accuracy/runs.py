@@ -1,5 +1,6 @@
 """Trains configs over seeds, each once, on as many devices as there are."""
 
+import argparse
 import fcntl
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +61,34 @@ class Run:
 
     def __str__(self) -> str:
         return f'{self.config.stem}, seed {self.seed}'
+
+
+def add_arguments(parser: argparse.ArgumentParser, work_dir: Path) -> None:
+    """Adds what the commands that train configs over seeds have in common.
+
+    Args:
+        parser (ArgumentParser): Of the command.
+        work_dir (Path): The default of ``--work-dir``.
+    """
+    parser.add_argument('--seeds', type=int, default=5, help='seeds 0 to SEEDS - 1')
+    parser.add_argument('--work-dir', type=Path, default=work_dir)
+    parser.add_argument('--metric', default='accuracy/top1')
+    parser.add_argument('--jobs', type=int, default=1, help='runs at a time, on the CPU')
+    parser.add_argument('--cfg-options', nargs='+', default=[])
+
+
+def make_runs(configs: Sequence[Path], args: argparse.Namespace) -> list[Run]:
+    """The runs of a command, all configs of a seed before the next seed.
+
+    Args:
+        configs (Sequence[Path]): The config files.
+        args (argparse.Namespace): With the arguments of :func:`add_arguments`.
+    """
+    return [
+        Run(config, seed, args.work_dir, tuple(args.cfg_options))
+        for seed in range(args.seeds)
+        for config in configs
+    ]
 
 
 def train_all(runs: list[Run], devices: list[str]) -> list[Run]:

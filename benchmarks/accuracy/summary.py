@@ -61,6 +61,19 @@ def summarise(runs: list[Run], metric: str, base: str | None = None) -> list[Row
     for run in runs:
         if run.result is not None:
             values.setdefault(run.config.stem, {})[run.seed] = run.result[metric]
+    return pair(values, base)
+
+
+def pair(values: dict[str, dict[int, float]], base: str | None = None) -> list[Row]:
+    """Pairs values by seed.
+
+    Args:
+        values (dict[str, dict[int, float]]): By name and seed.
+        base (str, optional): As of :func:`summarise`. Defaults to None.
+
+    Returns:
+        list[Row]: For each name one, in their order.
+    """
     rows = []
     for name, mine in values.items():
         other = base or name.removeprefix('skd_')
