@@ -73,7 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser, work_dir: Path) -> None:
     parser.add_argument('--seeds', type=int, default=5, help='seeds 0 to SEEDS - 1')
     parser.add_argument('--work-dir', type=Path, default=work_dir)
     parser.add_argument('--metric', default='accuracy/top1')
-    parser.add_argument('--jobs', type=int, default=1, help='runs at a time, on the CPU')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        help='runs at a time, on the CPU, of one thread each where several',
+    )
     parser.add_argument('--cfg-options', nargs='+', default=[])
 
 
@@ -84,8 +89,10 @@ def make_runs(configs: Sequence[Path], args: argparse.Namespace) -> list[Run]:
         configs (Sequence[Path]): The config files.
         args (argparse.Namespace): With the arguments of :func:`add_arguments`.
     """
+    # Runs that share cores with more threads than there are wait for one another.
+    env = {'OMP_NUM_THREADS': '1'} if args.jobs > 1 else {}
     return [
-        Run(config, seed, args.work_dir, tuple(args.cfg_options))
+        Run(config, seed, args.work_dir, tuple(args.cfg_options), env)
         for seed in range(args.seeds)
         for config in configs
     ]

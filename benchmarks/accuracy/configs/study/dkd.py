@@ -3,9 +3,7 @@ _base_ = ['./kd.py']
 model = dict(
     distiller=dict(
         student_recorders=dict(gt_labels=dict(type='ModuleInputs', source='head.loss_module')),
-        distill_losses=dict(
-            _delete_=True, loss_dkd=dict(type='LogSpaceDKDLoss', tau=1, alpha=1, beta=2)
-        ),
+        distill_losses=dict(_delete_=True, loss_dkd=dict(type='LogSpaceDKDLoss', **_base_.dkd)),
         loss_forward_mappings=dict(
             _delete_=True,
             loss_dkd=dict(

@@ -1,3 +1,0 @@
-_base_ = ['./_base_.py']
-
-model = _base_.teacher

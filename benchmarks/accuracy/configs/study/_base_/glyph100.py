@@ -1,0 +1,43 @@
+# 10,000 images of Glyph100, whose test has fonts that its training has not.
+# STUDY_SPLIT=val evaluates on the last 10,000 of the training images, in place of the test's.
+_base_ = ['./recipe_20e.py']
+
+data_preprocessor = dict(
+    type='mmpretrain.ClsDataPreprocessor', num_classes=100, mean=[127.0] * 3, std=[50.0] * 3
+)
+teacher = dict(
+    backbone=dict(in_channels=3, stem_channels=32, base_channels=32),
+    head=dict(num_classes=100, in_channels=128),
+)
+student = dict(
+    backbone=dict(in_channels=3, stem_channels=8, base_channels=8),
+    head=dict(num_classes=100, in_channels=16),
+)
+
+images = dict(_scope_='mmpretrain', type='Glyph100', data_root='data/glyph100')
+train_dataloader = dict(
+    dataset=dict(
+        dataset=dict(
+            split='train',
+            indices={{'$STUDY_GLYPHS:10000'}},
+            pipeline=[
+                dict(type='RandomCrop', crop_size=32, padding=2),
+                dict(type='PackInputs'),
+            ],
+            **images,
+        )
+    )
+)
+held_out = dict(val=dict(split='train', indices=-10000), test=dict(split='test'))
+held_out = held_out['{{$STUDY_SPLIT:test}}']
+val_dataloader = dict(
+    dataset=dict(dataset=dict(pipeline=[dict(type='PackInputs')], **held_out, **images))
+)
+test_dataloader = val_dataloader
+test_evaluator = _base_.val_evaluator
+
+kd = dict(tau=4, loss_weight=1)
+dkd = dict(tau=4, alpha=1, beta=2)
+dist = dict(loss_weight=1)
+rkd = 25.0
+at = 1000.0

@@ -1,0 +1,34 @@
+# What the data sets of the study share. The networks have half the height and width from the
+# first block on: those of the digits at a quarter of the time.
+_base_ = [
+    '../../../../../configs/_base_/models/resnet14-w16_resnet10-w4_digits.py',
+    '../../../../../configs/_base_/schedules/digits_60e.py',
+]
+custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
+
+teacher = dict(backbone=dict(strides=(2, 2, 1)))
+student = dict(backbone=dict(strides=(2, 2)))
+
+loader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    collate_fn=dict(type='torch.utils.data.default_convert'),
+)
+train_dataloader = dict(
+    batch_size=64,
+    drop_last=True,
+    dataset=dict(type='InMemoryDataset'),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    **loader,
+)
+val_dataloader = dict(
+    batch_size=500,
+    dataset=dict(type='InMemoryDataset'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    **loader,
+)
+val_evaluator = dict(type='Accuracy', topk=(1,))
+
+param_scheduler = dict(T_max=20, end=20)
+train_cfg = dict(max_epochs=20, val_interval=20)
+default_hooks = dict(checkpoint=dict(interval=20))

@@ -1,0 +1,3 @@
+_base_ = ['./_base_/{{$STUDY_DATASET:fashion_mnist}}.py']
+
+model = _base_.student
