@@ -30,7 +30,7 @@ test_evaluator = _base_.val_evaluator
 
 # The best of the base methods on the images held out.
 kd = dict(tau=1, loss_weight=4)
-dkd = dict(tau=1, alpha=1, beta=2)
+dkd = dict(tau=1, alpha=4, beta=2)
 dist = dict(loss_weight=1)
 rkd = 25.0
 at = 1000.0

@@ -6,8 +6,8 @@ data_preprocessor = dict(
     type='mmpretrain.ClsDataPreprocessor', num_classes=100, mean=[127.0] * 3, std=[50.0] * 3
 )
 teacher = dict(
-    backbone=dict(in_channels=3, stem_channels=32, base_channels=32),
-    head=dict(num_classes=100, in_channels=128),
+    backbone=dict(in_channels=3),
+    head=dict(num_classes=100),
 )
 student = dict(
     backbone=dict(in_channels=3, stem_channels=8, base_channels=8),
@@ -19,7 +19,7 @@ train_dataloader = dict(
     dataset=dict(
         dataset=dict(
             split='train',
-            indices={{'$STUDY_GLYPHS:10000'}},
+            indices=10000,
             pipeline=[
                 dict(type='RandomCrop', crop_size=32, padding=2),
                 dict(type='PackInputs'),
