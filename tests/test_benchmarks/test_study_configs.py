@@ -65,3 +65,11 @@ def test_tuning_keeps_away_from_the_test_images(monkeypatch, split, found):
     monkeypatch.setenv('STUDY_SPLIT', split)
     dataset = Config.fromfile(CONFIGS / 'kd.py').val_dataloader.dataset.dataset
     assert (dataset.split, dataset.get('indices')) == found
+
+
+@pytest.mark.parametrize('data', ['fashion_mnist', 'glyph100'])
+def test_the_last_checkpoint_can_be_tested(monkeypatch, data):
+    monkeypatch.setenv('STUDY_DATASET', data)
+    cfg = Config.fromfile(CONFIGS / 'kd.py')
+    assert cfg.test_dataloader == cfg.val_dataloader
+    assert cfg.test_evaluator == cfg.val_evaluator

@@ -1,5 +1,6 @@
 # What the data sets of the study share. The networks have half the height and width from the
 # first block on: those of the digits at a quarter of the time.
+# STUDY_SPLIT=val evaluates on the last 10,000 of the training images, in place of the test's.
 _base_ = [
     '../../../../../configs/_base_/models/resnet14-w16_resnet10-w4_digits.py',
     '../../../../../configs/_base_/schedules/digits_60e.py',
@@ -21,14 +22,26 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     **loader,
 )
+held_out = dict(val=dict(split='train', indices=-10000), test=dict(split='test'))
+held_out = held_out['{{$STUDY_SPLIT:test}}']
 val_dataloader = dict(
     batch_size=500,
-    dataset=dict(type='InMemoryDataset'),
+    dataset=dict(
+        type='InMemoryDataset',
+        dataset=dict(pipeline=[dict(type='PackInputs')], **held_out),
+    ),
     sampler=dict(type='DefaultSampler', shuffle=False),
     **loader,
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
 
 param_scheduler = dict(T_max=20, end=20)
 train_cfg = dict(max_epochs=20, val_interval=20)
 default_hooks = dict(checkpoint=dict(interval=20))
+
+# Not tuned.
+dist = dict(loss_weight=1)
+rkd = 25.0
+at = 1000.0
