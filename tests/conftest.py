@@ -15,6 +15,11 @@ import skd_mmrazor  # noqa: F401
 ROOT = Path(__file__).parent.parent
 
 
+# On a GPU too, what is computed twice is the same, and float32 is float32.
+torch.backends.cudnn.deterministic = True
+torch.backends.cudnn.allow_tf32 = False
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ Usage:
 """
 
 import argparse
-import copy
+import gc
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +30,7 @@ from .contenders import (
     load,
     make_batch,
 )
-from .memory import call_alone, get_peak
+from .memory import call_alone, forget_peak, get_peak
 from .report import get_conditions, write_json
 from .timing import interleave, ratio
 
@@ -65,7 +65,9 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         hooks = (frozen_teacher([every, *parts]),) if parts else ()
         return lambda: by_runner(load(scenario, method, args.amp), hooks)[0]
 
-    compiled = {'compiled': dict(compile=True)} if args.compile else {}
+    compiled: dict[str, dict] = {'compiled': dict(compile=True)} if args.compile else {}
+    if compiled and device.type == 'cuda':
+        compiled['compiled, CUDA graphs'] = dict(compile=dict(mode='reduce-overhead'))
     kd = load(scenario, 'kd', args.amp)
     contenders = {
         BASE: runner('kd'),
@@ -85,6 +87,27 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
     return contenders
 
 
+def start(build: Callable[[], Step], batch: dict, device: torch.device) -> tuple[Step, float]:
+    """Makes the first three steps of a contender.
+
+    Args:
+        build (Callable): Gives the step.
+        batch (dict): A batch, collated.
+        device (torch.device): Where it runs.
+
+    Returns:
+        tuple[Callable, float]: The step, and the peak memory in MiB: of this process,
+        or what was added to the GPU's.
+    """
+    gc.collect()
+    held = torch.cuda.memory_allocated(device) / 2**20 if device.type == 'cuda' else 0
+    forget_peak(device)
+    step = build()
+    for _ in range(3):
+        step(batch)
+    return step, get_peak(device) - held
+
+
 def measure_memory(args: argparse.Namespace, name: str, size: int) -> float:
     """Peak memory of three steps of a contender, in MiB.
 
@@ -94,23 +117,24 @@ def measure_memory(args: argparse.Namespace, name: str, size: int) -> float:
         size (int): Images a step.
     """
     batch = make_batch(SCENARIOS[args.scenario], size)
-    step = get_contenders(args)[name]()
-    for _ in range(3):
-        step(copy.deepcopy(batch))
-    return get_peak(torch.device(args.device))
+    return start(get_contenders(args)[name], batch, torch.device(args.device))[1]
 
 
 def main() -> None:
     """Times everything and prints the table as Markdown."""
     args = parse_args()
-    scenario = SCENARIOS[args.scenario]
-    size = args.batch_size or (scenario.batch if args.device == 'cpu' else scenario.gpu_batch)
+    scenario, device = SCENARIOS[args.scenario], torch.device(args.device)
+    size = args.batch_size or (scenario.batch if device.type == 'cpu' else scenario.gpu_batch)
     batch = make_batch(scenario, size)
     contenders = get_contenders(args)
-    steps = {name: build() for name, build in contenders.items()}
-    calls = {n: lambda step=step: step(copy.deepcopy(batch)) for n, step in steps.items()}
-    times = interleave(calls, args.rounds, torch.device(args.device))
-    memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
+    steps, memory = {}, {}
+    for name, build in contenders.items():
+        steps[name], memory[name] = start(build, batch, device)
+    if device.type == 'cpu':
+        # Of a process the peak is its own where it does nothing else.
+        memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
+    calls = {name: lambda step=step: step(batch) for name, step in steps.items()}
+    times = interleave(calls, args.rounds, device)
 
     print(f'\n{args.scenario}, batch {size}, {args.rounds} rounds, {args.amp or "float32"}\n')
     print(f'| a training step | ms | ratio to {BASE} (quartiles) | peak MiB |\n|---|---|---|---|')
@@ -122,10 +146,10 @@ def main() -> None:
     print(f'\n{get_conditions()}')
 
     _, runner = by_runner(load(scenario, 'skd_kd', args.amp))
-    parts = break_down(runner, batch, args.rounds, torch.device(args.device))
+    parts = break_down(runner, batch, args.rounds, device)
     print('\n' + ', '.join(f'{name} {value:.1f} ms' for name, value in parts.items()))
     if args.out:
-        stem = '_'.join(filter(None, [args.scenario, args.device, args.amp]))
+        stem = '_'.join(filter(None, [args.scenario, device.type, args.amp]))
         write_json(args.out, stem, batch=size, times=times, memory=memory, parts=parts)
         plot(parts, args.out / f'{stem}.png')
 

@@ -165,7 +165,7 @@ ALONE = [
 def test_other_loops_train_as_the_runner_does(build):
     cfg = contenders.load(contenders.SCENARIOS['cifar'], 'kd')
     theirs, runner = contenders.by_runner(cfg)
-    ours, algorithm = build(cfg, CPU)
+    ours, algorithm = build(cfg, next(runner.model.parameters()).device)
     start = {name: value.clone() for name, value in runner.model.state_dict().items()}
     algorithm.load_state_dict(start)
     for _ in range(2):

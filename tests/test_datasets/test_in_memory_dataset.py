@@ -101,7 +101,7 @@ def test_indices_of_the_wrapped_dataset_are_respected():
     wrapped = in_memory(few_digits() | dict(indices=[7, 3, 500]))
     assert len(wrapped) == 3
     batch = wrapped.__getitems__([2, 0])
-    assert torch.equal(batch['inputs'], torch.stack([whole[i]['inputs'] for i in (500, 7)]))
+    assert torch.equal(batch['inputs'].cpu(), torch.stack([whole[i]['inputs'] for i in (500, 7)]))
     labels = [sample.gt_label.item() for sample in batch['data_samples']]
     assert labels == [whole[i]['data_samples'].gt_label.item() for i in (500, 7)]
     assert wrapped.metainfo == whole.metainfo

@@ -35,7 +35,7 @@ class TrainedNorms(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner):
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator(next(runner.model.parameters()).device).manual_seed(1)
         for name, module in runner.model.named_modules():
             norm = isinstance(module, _BatchNorm) and not runner._resume
             if norm and name.startswith('teacher.'):

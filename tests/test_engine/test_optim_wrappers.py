@@ -37,9 +37,12 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='AmpOptimWr
     [
         dict(type='BFloat16OptimWrapper'),
         pytest.param(dict(type='AmpOptimWrapper', dtype='bfloat16'), marks=needs_gpu),
-        pytest.param(dict(type='AmpOptimWrapper', dtype='float16'), marks=needs_gpu),
+        # With a scale that overflows nothing: no step is skipped.
+        pytest.param(
+            dict(type='AmpOptimWrapper', dtype='float16', loss_scale=512.0), marks=needs_gpu
+        ),
     ],
-    ids=lambda amp: '-'.join(amp.values()),
+    ids=lambda amp: '-'.join(map(str, amp.values())),
 )
 @pytest.mark.parametrize(
     ('simplifier', 'learns'),

@@ -109,7 +109,7 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     runner = train(tmp_path, **options(dict(HOOK, batch_size=8), **settings))
 
     images, labels, classes, scores, attention, title, *_ = drawn
-    dataset, model = runner.val_dataloader.dataset, runner.model
+    dataset, model = runner.val_dataloader.dataset, runner.model.cpu()
     model.eval()
     indices = np.linspace(0, len(dataset) - 1, 8).round().astype(int)
     infos = [dataset.get_data_info(i) for i in indices]

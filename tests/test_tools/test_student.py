@@ -43,7 +43,7 @@ def predict(runner):
     runner.model.eval()
     (data,) = runner.val_dataloader
     scores = [sample.pred_score for sample in runner.model.val_step(data)]
-    return torch.stack(scores).numpy(), [image[0].numpy() for image in data['inputs']]
+    return torch.stack(scores).cpu().numpy(), [image[0].cpu().numpy() for image in data['inputs']]
 
 
 def infer(config, checkpoint, images):
@@ -85,8 +85,9 @@ def test_with_an_average_of_the_weights_it_is_the_average(monkeypatch, tmp_path)
     student = torch.load(path)['state_dict']
     (average,) = (h.ema_model.module for h in runner.hooks if hasattr(h, 'ema_model'))
     for name, value in average.student.named_parameters():
-        assert torch.equal(student[name], value), name
-    assert not torch.equal(student['head.fc.weight'], runner.model.student.head.fc.weight)
+        assert torch.equal(student[name], value.cpu()), name
+    trained = runner.model.student.head.fc.weight.cpu()
+    assert not torch.equal(student['head.fc.weight'], trained)
 
 
 @pytest.mark.slow

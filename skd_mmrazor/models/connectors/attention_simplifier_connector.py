@@ -156,8 +156,8 @@ class AttentionSimplifierConnector(BaseConnector):
     def current_lam(self) -> Tensor:
         r""":math:`\lambda`, a scalar in [-lam, lam]."""
         if self.lam_logit is None:
-            return self.query.weight.new_tensor(self.lam)
-        return self.lam * self.lam_logit[0].tanh()
+            return self.query.weight.new_full((), self.lam)
+        return self.lam * self.lam_logit.tanh().squeeze()
 
     @property
     def current_factor(self) -> Tensor:
@@ -201,10 +201,11 @@ class AttentionSimplifierConnector(BaseConnector):
             logits = feature.to(self.query.weight.dtype) * self.current_factor
             tokens = logits.unsqueeze(0) if logits.dim() == 2 else logits.flatten(2).transpose(1, 2)
             soft = self._soften(tokens)
-            change = self.current_lam * (self._attend(soft) - soft)
+            change = self._attend(soft) - soft
             # Of (N, C) logits, one group of (N, C); of dense ones, (N, H * W, C).
             change = change if logits.dim() == 2 else change.transpose(1, 2)
-            return logits + self.tau * change.reshape(logits.shape)
+            change = change.reshape(logits.shape)
+            return torch.addcmul(logits, self.current_lam, change, value=self.tau)
 
     def _soften(self, logits: Tensor) -> Tensor:
         soft = logits.to(self.query.weight.dtype) / self.tau
@@ -277,7 +278,8 @@ class AttentionSimplifierConnector(BaseConnector):
 
 def _get_weights(query: Tensor, key: Tensor) -> Tensor:
     scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
-    return scores.softmax(dim=-1).mean(dim=-3)
+    weights = scores.softmax(dim=-1)
+    return weights.mean(dim=-3) if weights.shape[-3] > 1 else weights.squeeze(-3)
 
 
 def _average_in_blocks(query: Tensor, key: Tensor, values: Tensor) -> Tensor:

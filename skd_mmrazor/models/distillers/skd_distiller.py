@@ -258,8 +258,9 @@ class SKDDistiller(ConfigurableDistiller):
         if self._untried:
             self._try_losses(losses)
         losses.update(compare_targets(list(self._simplified.values()), self.simplifier.tau))
-        if hasattr(self.simplifier, 'current_lam'):
-            losses['lam'] = self.simplifier.current_lam.detach()
+        lam = getattr(self.simplifier, 'current_lam', None)
+        if lam is not None:
+            losses['lam'] = lam.detach()
         self._simplified.clear()
         return losses
 

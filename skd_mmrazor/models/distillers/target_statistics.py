@@ -19,7 +19,7 @@ def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str,
         scalars.
     """
     # A record at a time: of many classes, a copy of the logits is large.
-    same = [(b.argmax(dim=1) == a.argmax(dim=1)).float() for b, a in pairs]
+    same = [b.argmax(dim=1) == a.argmax(dim=1) for b, a in pairs]
     return {
         'teacher_entropy': _mean([_entropy(before, tau) for before, _ in pairs]),
         'simplified_entropy': _mean([_entropy(after, tau) for _, after in pairs]),
@@ -28,9 +28,9 @@ def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str,
 
 
 def _entropy(logits: Tensor, tau: float) -> Tensor:
-    log_p = (logits.float() / tau).log_softmax(dim=1)
-    return -torch.einsum('nc...,nc...->n...', log_p.exp(), log_p)
+    return torch.special.entr((logits.float() / tau).softmax(dim=1)).sum(dim=1)
 
 
 def _mean(values: list[Tensor]) -> Tensor:
-    return torch.cat([value.flatten() for value in values]).mean()
+    flat = [value.flatten() for value in values]
+    return (torch.cat(flat) if len(flat) > 1 else flat[0]).mean(dtype=torch.float32)

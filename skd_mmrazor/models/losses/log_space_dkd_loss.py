@@ -1,5 +1,6 @@
 """Decoupled knowledge distillation, differentiable on both sides."""
 
+import torch
 import torch.nn.functional as F
 from mmrazor.models.losses import DKDLoss
 from mmrazor.registry import MODELS
@@ -76,12 +77,11 @@ class LogSpaceDKDLoss(DKDLoss):
         Returns:
             Tensor: A scalar, or (N,) for ``reduction='none'``.
         """
-        target = F.one_hot(gt_labels.reshape(-1), preds_S.shape[1]).bool()
-        margin_s, others_s = self._decouple(preds_S, target)
-        margin_t, others_t = self._decouple(preds_T, target)
+        labels = gt_labels.reshape(-1, 1)
+        binary_s, others_s = self._decouple(preds_S, labels)
+        binary_t, others_t = self._decouple(preds_T, labels)
 
-        tckd = self._kl(F.logsigmoid(margin_s), F.logsigmoid(margin_t))
-        tckd = tckd + self._kl(F.logsigmoid(-margin_s), F.logsigmoid(-margin_t))
+        tckd = self._kl(binary_s, binary_t).sum(dim=0)
         nckd = self._kl(others_s, others_t).sum(dim=1)
 
         loss = self.tau**2 * (self.alpha * tckd + self.beta * nckd)
@@ -94,19 +94,21 @@ class LogSpaceDKDLoss(DKDLoss):
     def _kl(self, log_student: Tensor, log_teacher: Tensor) -> Tensor:
         return elementwise_kl(log_student, log_teacher, self.entropy_grad)
 
-    def _decouple(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Splits logits into the target's margin and the other classes.
+    def _decouple(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Splits logits into the target against the others, and the others.
 
         Args:
             logits (Tensor): (N, C).
-            target (Tensor): One True a row, (N, C).
+            labels (Tensor): Class indices, (N, 1).
 
         Returns:
-            tuple[Tensor, Tensor]: The margin :math:`m`, (N,), and the
-            log-probabilities among the other classes, (N, C), in which the
-            target holds 0 for both networks and so adds nothing.
+            tuple[Tensor, Tensor]: The log-probabilities of the target and of all
+            others together, (2, N), and the log-probabilities among the other
+            classes, (N, C), in which the target holds 0 for both networks and so
+            adds nothing.
         """
         logits = at_least_float32(logits) / self.tau
-        others = logits.masked_fill(target, float('-inf')).logsumexp(dim=1)
-        margin = logits[target] - others
-        return margin, (logits - others[:, None]).masked_fill(target, 0.0)
+        others = logits.scatter(1, labels, float('-inf')).logsumexp(dim=1, keepdim=True)
+        margin = (logits.gather(1, labels) - others).squeeze(1)
+        binary = F.logsigmoid(torch.stack([margin, -margin]))
+        return binary, (logits - others).scatter(1, labels, 0.0)

@@ -27,7 +27,9 @@ def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float
     """
     teacher = log_teacher.exp()
     negative_entropy = teacher * log_teacher
-    if entropy_grad != 1:
+    if entropy_grad == 0:
+        negative_entropy = negative_entropy.detach()
+    elif entropy_grad != 1:
         frozen = negative_entropy.detach()
         negative_entropy = frozen + entropy_grad * (negative_entropy - frozen)
     return negative_entropy - teacher * log_student
