@@ -1,6 +1,6 @@
 # Attention transfer from the last two stages.
 _base_ = [
-    'mmpretrain::_base_/datasets/imagenet_bs32.py',
+    './_base_/datasets/imagenet_bs32.py',
     'mmpretrain::_base_/schedules/imagenet_bs256.py',
     './_base_/default_runtime.py',
     './_base_/models/resnet34_resnet18_imagenet.py',

@@ -1,6 +1,6 @@
 # ResNet-50 -> MobileNetV2 by DKD, as ResNet-34 -> ResNet-18.
 _base_ = [
-    'mmpretrain::_base_/datasets/imagenet_bs32.py',
+    './_base_/datasets/imagenet_bs32.py',
     'mmpretrain::_base_/schedules/imagenet_bs256_epochstep.py',
     './_base_/default_runtime.py',
     './_base_/models/resnet50_mobilenet-v2_imagenet.py',

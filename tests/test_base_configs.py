@@ -1,11 +1,15 @@
-"""The data sets and the schedule of the literature on CIFAR-100."""
+"""The data sets and the schedules that experiments build on."""
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.optim import MultiStepLR
+from mmengine.registry import FUNCTIONS
 from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 
 from skd_mmrazor.datasets import glyph_images
 
@@ -169,3 +173,20 @@ def test_an_experiment_on_glyph100_trains(tmp_path, monkeypatch, name):
     assert runner.iter == 4
     assert set(runner.test()) == {'accuracy/top1', 'accuracy/top5'}
     assert (tmp_path / 'run' / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize('pair', ['resnet34_resnet18', 'deit-base_deit-tiny'])
+def test_images_in_one_tensor_are_prepared_as_one_by_one(pair):
+    """``default_collate`` of the ImageNet configs, against mmengine's default."""
+    cfg = Config.fromfile(ROOT / f'configs/kd_{pair}_imagenet.py')
+    preprocessor = {**cfg.get('data_preprocessor', {}), **cfg.model.get('data_preprocessor', {})}
+    prepare = MODELS.build({'type': 'mmpretrain.ClsDataPreprocessor', **preprocessor})
+    images = torch.randint(256, (4, 3, 224, 224), dtype=torch.uint8)
+    samples = [dict(inputs=x, data_samples=DataSample().set_gt_label(3)) for x in images]
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        batch = FUNCTIONS.get(loader.collate_fn.type)(samples)
+        assert batch['inputs'].shape == images.shape
+        expected = prepare(pseudo_collate(samples))
+        found = prepare(batch)
+        assert torch.equal(found['inputs'], expected['inputs'])
+        assert [s.gt_label for s in found['data_samples']] == [torch.tensor([3])] * 4

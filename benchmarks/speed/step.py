@@ -10,6 +10,7 @@ Usage:
 import argparse
 import gc
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from .report import get_conditions, write_json
 from .timing import interleave, ratio
 
 BASE = 'mmrazor KD'
+STACKED = 'SKD + KD, images in one tensor'
 BEST = 'SKD + KD, teacher: all of these'
 
 
@@ -75,6 +77,7 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         'torchdistill': lambda: by_torchdistill(kd, device)[0],
         'SKD + KD': runner('skd_kd'),
         'SKD + DKD': runner('skd_dkd'),
+        STACKED: runner('skd_kd'),
         **{
             f'SKD + KD, teacher: {name}': runner('skd_kd', part)
             for name, part in {**TEACHER_PARTS, **compiled}.items()
@@ -85,6 +88,19 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
     if args.amp or not find_spec('torchdistill'):
         del contenders['torchdistill']
     return contenders
+
+
+def collate(name: str, batch: dict) -> dict:
+    """The batch that a contender is given.
+
+    Args:
+        name (str): The contender.
+        batch (dict): With a list of images.
+
+    Returns:
+        dict: The same, or its images in one tensor, as of ``default_collate``.
+    """
+    return dict(batch, inputs=torch.stack(batch['inputs'])) if name == STACKED else batch
 
 
 def start(build: Callable[[], Step], batch: dict, device: torch.device) -> tuple[Step, float]:
@@ -116,7 +132,7 @@ def measure_memory(args: argparse.Namespace, name: str, size: int) -> float:
         name (str): The contender.
         size (int): Images a step.
     """
-    batch = make_batch(SCENARIOS[args.scenario], size)
+    batch = collate(name, make_batch(SCENARIOS[args.scenario], size))
     return start(get_contenders(args)[name], batch, torch.device(args.device))[1]
 
 
@@ -127,13 +143,14 @@ def main() -> None:
     size = args.batch_size or (scenario.batch if device.type == 'cpu' else scenario.gpu_batch)
     batch = make_batch(scenario, size)
     contenders = get_contenders(args)
+    batches = {name: collate(name, batch) for name in contenders}
     steps, memory = {}, {}
     for name, build in contenders.items():
-        steps[name], memory[name] = start(build, batch, device)
+        steps[name], memory[name] = start(build, batches[name], device)
     if device.type == 'cpu':
         # Of a process the peak is its own where it does nothing else.
         memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
-    calls = {name: lambda step=step: step(batch) for name, step in steps.items()}
+    calls = {name: partial(step, batches[name]) for name, step in steps.items()}
     times = interleave(calls, args.rounds, device)
 
     print(f'\n{args.scenario}, batch {size}, {args.rounds} rounds, {args.amp or "float32"}\n')

@@ -1,7 +1,7 @@
 """ResNet-34 -> ResNet-18 on ImageNet; the losses are left to the experiments."""
 
 from mmengine.config import read_base
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, default_collate
 from mmengine.optim import MultiStepLR
 from mmpretrain.datasets import (
     CenterCrop,
@@ -39,9 +39,11 @@ data_preprocessor = dict(
     # convert image from BGR to RGB
     to_rgb=True,
 )
+# The images of a batch as one tensor, which is copied and normalised at once.
 train_dataloader = dict(
     batch_size=32,
     num_workers=5,
+    collate_fn=dict(type=default_collate),
     dataset=dict(
         type=ImageNet,
         data_root='data/imagenet',
@@ -58,6 +60,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=32,
     num_workers=5,
+    collate_fn=dict(type=default_collate),
     dataset=dict(
         type=ImageNet,
         data_root='data/imagenet',
