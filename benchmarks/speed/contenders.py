@@ -33,7 +33,7 @@ class Scenario:
     """A pair of networks at a size.
 
     Attributes:
-        pair (str): What follows ``kd_`` and ``skd_dkd_`` in the config's name.
+        pair (str): What follows the method, such as ``kd_``, in the config's name.
         size (int): Height and width of the images.
         classes (int): Number of classes.
         batch (int): Images a step, on a CPU.
@@ -104,7 +104,7 @@ def load(scenario: Scenario, method: str, amp: str = '') -> Config:
 
     Args:
         scenario (Scenario): The pair.
-        method (str): ``'kd'``, ``'skd_kd'`` or ``'skd_dkd'``.
+        method (str): ``'kd'``, ``'dkd'``, ``'skd_kd'`` or ``'skd_dkd'``.
         amp (str): ``'bfloat16'`` or ``'float16'`` for autocast. Defaults to ''.
     """
     (path,) = CONFIGS.rglob(f'{method}_{scenario.pair}.py')

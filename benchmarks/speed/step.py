@@ -76,6 +76,7 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         'hand-written loop': lambda: by_hand(kd, device)[0],
         'torchdistill': lambda: by_torchdistill(kd, device)[0],
         'SKD + KD': runner('skd_kd'),
+        'DKD': runner('dkd'),
         'SKD + DKD': runner('skd_dkd'),
         STACKED: runner('skd_kd'),
         **{

@@ -48,7 +48,9 @@ class FrozenTeacherHook(Hook):
             autocast to that type. What is recorded is float32. Defaults to
             None.
         compile (bool or dict): Whether to run it through ``torch.compile``, or
-            the arguments for that. Defaults to False.
+            the arguments for that: ``dict(mode='reduce-overhead')`` spares
+            small networks on a GPU the launch of every kernel. Defaults to
+            False.
         eval_mode (bool): Whether to run it in evaluation mode. mmrazor leaves
             the dropout and the drop path of a frozen teacher on, which gives
             noisy targets. This part alone changes what the student learns, if
