@@ -152,7 +152,8 @@ def main() -> None:
         # Of a process the peak is its own where it does nothing else.
         memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
     calls = {name: partial(step, batches[name]) for name, step in steps.items()}
-    times = interleave(calls, args.rounds, device)
+    # They have made their first steps, which warm them up.
+    times = interleave(calls, args.rounds, device, warmup=0)
 
     print(f'\n{args.scenario}, batch {size}, {args.rounds} rounds, {args.amp or "float32"}\n')
     print(f'| a training step | ms | ratio to {BASE} (quartiles) | peak MiB |\n|---|---|---|---|')
