@@ -14,7 +14,15 @@ CONFIGS = ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'study'
 
 
 METHODS = ['kd', 'dkd', 'dist', 'rkd', 'at']
-CONTROLS = ['skd_kd_no_attention', 'skd_kd_no_schedule', 'kd_warmup', 'kd_label_smoothing']
+CONTROLS = [
+    'skd_kd_no_attention',
+    'skd_kd_no_schedule',
+    'skd_kd_fixed_attention',
+    'skd_kd_softer_target',
+    'kd_warmup',
+    'kd_label_smoothing',
+]
+FAILURES = ['skd_kd_unbounded', 'skd_kd_entropy_grad']
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -28,7 +36,9 @@ def test_skd_differs_from_its_base_by_the_distiller_alone(method):
 
 
 @pytest.mark.parametrize(('data', 'shape'), [('fashion_mnist', (1, 28)), ('glyph100', (3, 32))])
-@pytest.mark.parametrize('method', METHODS + ['skd_' + method for method in METHODS] + CONTROLS)
+@pytest.mark.parametrize(
+    'method', METHODS + ['skd_' + method for method in METHODS] + CONTROLS + FAILURES
+)
 def test_a_step_on_images_of_each_data_set(monkeypatch, data, shape, method):
     monkeypatch.setenv('STUDY_DATASET', data)
     cfg = Config.fromfile(CONFIGS / f'{method}.py')
@@ -58,6 +68,51 @@ def test_each_control_takes_one_part_out():
     assert factor_and_target('skd_kd') == (0.25, False)
     assert factor_and_target('skd_kd_no_attention') == (0.25, True)
     assert factor_and_target('skd_kd_no_schedule') == (1, False)
+
+
+def build(name):
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg.model.teacher_ckpt = None
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    model.init_weights()
+    return model, build_optim_wrapper(model, cfg.optim_wrapper)
+
+
+def train_step(model, optimizer):
+    images = torch.randint(256, (16, 1, 28, 28), dtype=torch.uint8)
+    samples = [DataSample().set_gt_label(i % 10) for i in range(16)]
+    model.train_step(dict(inputs=images, data_samples=samples), optimizer)
+
+
+def test_the_softer_target_is_the_mean_of_the_schedule_and_stays_so():
+    model, optimizer = build('skd_kd_softer_target')
+    mean = (0.25 + 1) / 2
+    logits = torch.randn(6, 10)
+    for _ in range(3):
+        target = model.distiller.simplifier(logits).softmax(dim=1)
+        torch.testing.assert_close(target, (mean * logits).softmax(dim=1))
+        train_step(model, optimizer)
+
+
+def test_the_fixed_attention_learns_lambda_alone():
+    model, optimizer = build('skd_kd_fixed_attention')
+    simplifier = model.distiller.simplifier
+    # Of a λ of exactly 0 nothing else gets a gradient.
+    torch.nn.init.ones_(simplifier.lam_logit)
+    before = {name: p.detach().clone() for name, p in simplifier.named_parameters()}
+    for _ in range(2):
+        train_step(model, optimizer)
+    after = dict(simplifier.named_parameters())
+    assert after['query.weight'].equal(before['query.weight'])
+    assert after['key.weight'].equal(before['key.weight'])
+    assert not after['lam_logit'].equal(before['lam_logit'])
+
+
+@pytest.mark.parametrize(('name', 'entropy_grad'), zip(FAILURES, (0.0, 1.0), strict=True))
+def test_what_goes_wrong_has_no_bound_to_speak_of(name, entropy_grad):
+    model, _ = build(name)
+    assert model.distiller.simplifier.lam == 0.9
+    assert model.distiller.distill_losses['loss_kl'].entropy_grad == entropy_grad
 
 
 @pytest.mark.parametrize(('split', 'found'), [('val', ('train', -10000)), ('test', ('test', None))])

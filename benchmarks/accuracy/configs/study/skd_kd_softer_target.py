@@ -1,0 +1,15 @@
+_base_ = ['./skd_kd.py']
+
+# A control: a target as soft throughout as that of SKD is on average. Attention over the
+# classes with queries and keys of 0 is their mean, and so takes the share lam off the logits.
+model = dict(
+    distiller=dict(
+        simplifier=dict(
+            start_factor=1,
+            attend_over='classes',
+            lam=0.375,
+            learn_lam=False,
+            init_cfg=dict(type='Constant', layer='Linear', val=0),
+        )
+    )
+)

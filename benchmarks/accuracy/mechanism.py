@@ -1,0 +1,134 @@
+"""Train configs, a seed each, and draw what their simplifiers did on the way.
+
+Beside what every log of SKD has, the norms of the gradients that the student and
+the simplifier get, and the entropy of the attention. Watching them changes nothing:
+the runs end as those of ``benchmarks.accuracy.compare``.
+
+Usage:
+    python -m benchmarks.accuracy.mechanism CONFIG [CONFIG ...] --out FILE.png
+        [--seed 0] [--work-dir DIR] [--cfg-options K=V ...]
+"""
+
+import argparse
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.config import Config, DictAction
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmpretrain.utils import load_json_log
+from torch import nn
+
+import skd_mmrazor  # noqa: F401  (before any config is parsed)
+
+PANELS = {
+    'distill.simplified_entropy': 'entropy of the target, nats',
+    'distill.agreement': 'agreement with the teacher',
+    'distill.loss_kl': 'distance to the student, the KL loss',
+    'distill.lam': 'λ',
+    'attention_entropy': 'entropy of the attention, nats',
+    'grad_norm_student': "norm of the student's gradient",
+    'grad_norm_simplifier': "norm of the simplifier's gradient",
+    'accuracy/top1': 'top-1 on the test, %',
+}
+
+
+class MechanismHook(Hook):
+    """Logs both gradients' norms, and the attention's entropy, of every step."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Watches the optimizer and, where there is one, the simplifier."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        parts = {'student': model.architecture}
+        if simplifier := getattr(model.distiller, 'simplifier', None):
+            parts['simplifier'] = simplifier
+            simplifier.register_forward_hook(_log_attention)
+
+        def log_norms(*_) -> None:
+            for name, part in parts.items():
+                _log(f'grad_norm_{name}', _norm(part))
+
+        # The optimizer wrapper clears the gradients before any hook comes.
+        runner.optim_wrapper.optimizer.register_step_pre_hook(log_norms)
+
+
+def _norm(module: nn.Module) -> torch.Tensor:
+    # An infinite bound clips nothing.
+    return nn.utils.clip_grad_norm_(module.parameters(), math.inf)
+
+
+def _log_attention(simplifier: nn.Module, inputs: tuple, _) -> None:
+    weights = simplifier.get_attention(inputs[0].detach())
+    _log('attention_entropy', torch.special.entr(weights).sum(dim=-1).mean())
+
+
+def _log(name: str, value: torch.Tensor) -> None:
+    MessageHub.get_current_instance().update_scalar(f'train/{name}', value)
+
+
+def train(config: Path, work_dir: Path, args: argparse.Namespace) -> None:
+    """Trains a config under the watch of :class:`MechanismHook`."""
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict({'work_dir': str(work_dir), 'randomness.seed': args.seed})
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(MechanismHook())
+    runner.train()
+
+
+def read_curves(work_dir: Path) -> dict[str, list[tuple[float, float]]]:
+    """The mean of each epoch, of all that the last run there has logged."""
+    log = load_json_log(max(work_dir.glob('*/vis_data/scalars.json')))
+    epochs: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for mode in ('train', 'val'):
+        for record in log[mode]:
+            for key, value in record.items():
+                epochs[key][record.get('epoch', record['step'])].append(value)
+    return {
+        key: [(epoch, float(np.mean(values))) for epoch, values in found.items()]
+        for key, found in epochs.items()
+    }
+
+
+def plot(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) -> None:
+    """Draws a panel for each quantity, with a line for each config that has it."""
+    figure = Figure(figsize=(15, 6.5), layout='constrained')
+    axes = figure.subplots(2, 4)
+    for ax, (key, title) in zip(axes.flat, PANELS.items(), strict=True):
+        for number, (name, found) in enumerate(curves.items()):
+            if key in found:
+                ax.plot(*zip(*found[key], strict=True), color=f'C{number}', label=name)
+        ax.set_title(title, fontsize=10, loc='left')
+        ax.set_xlabel('epoch', fontsize=9)
+        ax.spines[['top', 'right']].set_visible(False)
+    lines = {line.get_label(): line for ax in axes.flat for line in ax.lines}
+    figure.legend([*lines.values()], [*lines], loc='outside upper left', ncols=5, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Trains what has not been trained there yet, and draws."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('configs', nargs='+', type=Path)
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/mechanism'))
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    args = parser.parse_args()
+    curves = {}
+    for config in args.configs:
+        work_dir = args.work_dir / config.stem
+        if not (work_dir / 'last_checkpoint').exists():
+            train(config, work_dir, args)
+        curves[config.stem] = read_curves(work_dir)
+    plot(curves, args.out)
+
+
+if __name__ == '__main__':
+    main()
