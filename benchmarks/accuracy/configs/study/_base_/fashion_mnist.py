@@ -25,3 +25,6 @@ test_dataloader = val_dataloader
 # The best of the base methods on the images held out.
 kd = dict(tau=1, loss_weight=4)
 dkd = dict(tau=1, alpha=4, beta=2)
+dist = dict(loss_weight=2)
+rkd = 5.0
+at = 100.0
