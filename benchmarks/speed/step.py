@@ -37,7 +37,9 @@ from .timing import interleave, ratio
 
 BASE = 'mmrazor KD'
 STACKED = 'SKD + KD, images in one tensor'
+CHANNELS_LAST = 'SKD + KD, channels_last'
 BEST = 'SKD + KD, teacher: all of these'
+EVERYTHING = 'SKD + KD, everything'
 
 
 def parse_args() -> argparse.Namespace:
@@ -62,14 +64,16 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
     """
     scenario, device = SCENARIOS[args.scenario], torch.device(args.device)
 
-    def runner(method: str, *parts: dict) -> Callable[[], Step]:
+    def runner(method: str, *parts: dict, hooks: tuple[dict, ...] = ()) -> Callable[[], Step]:
         every = dict(eval_mode=scenario.eval_mode)
-        hooks = (frozen_teacher([every, *parts]),) if parts else ()
+        hooks += (frozen_teacher([every, *parts]),) if parts else ()
         return lambda: by_runner(load(scenario, method, args.amp), hooks)[0]
 
     compiled: dict[str, dict] = {'compiled': dict(compile=True)} if args.compile else {}
     if compiled and device.type == 'cuda':
         compiled['compiled, CUDA graphs'] = dict(compile=dict(mode='reduce-overhead'))
+    best = [*get_paying_parts(args.device).values(), *compiled.values()]
+    layout = (dict(type='mmrazor.ChannelsLastHook'),)
     kd = load(scenario, 'kd', args.amp)
     contenders = {
         BASE: runner('kd'),
@@ -79,11 +83,13 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         'DKD': runner('dkd'),
         'SKD + DKD': runner('skd_dkd'),
         STACKED: runner('skd_kd'),
+        CHANNELS_LAST: runner('skd_kd', hooks=layout),
         **{
             f'SKD + KD, teacher: {name}': runner('skd_kd', part)
             for name, part in {**TEACHER_PARTS, **compiled}.items()
         },
-        BEST: runner('skd_kd', *get_paying_parts(args.device).values(), *compiled.values()),
+        BEST: runner('skd_kd', *best),
+        EVERYTHING: runner('skd_kd', *best, hooks=layout),
     }
     # It has no autocast of its own.
     if args.amp or not find_spec('torchdistill'):
@@ -101,7 +107,8 @@ def collate(name: str, batch: dict) -> dict:
     Returns:
         dict: The same, or its images in one tensor, as of ``default_collate``.
     """
-    return dict(batch, inputs=torch.stack(batch['inputs'])) if name == STACKED else batch
+    stacked = name in (STACKED, EVERYTHING)
+    return dict(batch, inputs=torch.stack(batch['inputs'])) if stacked else batch
 
 
 def start(build: Callable[[], Step], batch: dict, device: torch.device) -> tuple[Step, float]:

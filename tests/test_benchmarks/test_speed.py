@@ -140,7 +140,7 @@ def test_a_step_is_timed_for_every_contender(monkeypatch, tmp_path, capsys):
     rows = run(step, monkeypatch, capsys, *arguments)
     names = [row[0] for row in rows]
     assert names[0] == step.BASE
-    assert names[-1] == step.BEST
+    assert names[-2:] == [step.BEST, step.EVERYTHING]
     assert ('torchdistill' in names) == bool(find_spec('torchdistill'))
     assert rows[0][2] == '1.000 (1.000 to 1.000)'
     (path,) = tmp_path.glob('cifar_*.json')

@@ -1,5 +1,6 @@
 """Hooks for training that can be trusted."""
 
+from .channels_last_hook import ChannelsLastHook
 from .epoch_seed_hook import EpochSeedHook
 from .frozen_teacher_hook import FrozenTeacherHook
 from .loss_weight_warmup_hook import LossWeightWarmupHook
@@ -8,6 +9,7 @@ from .simplifier_migration_hook import SimplifierMigrationHook, migrate_checkpoi
 from .simplifier_visualization_hook import SimplifierVisualizationHook
 
 __all__ = [
+    'ChannelsLastHook',
     'EpochSeedHook',
     'FrozenTeacherHook',
     'LossWeightWarmupHook',

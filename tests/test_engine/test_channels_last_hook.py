@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import nn
+
+from .runs import difference, logged, train, weights
+
+HOOK = dict(type='mmrazor.ChannelsLastHook')
+
+
+def layouts(runner):
+    """Whether convolutions have their channels innermost, of all with more than one."""
+    return {
+        module.weight.stride(1) == 1
+        for module in runner.model.modules()
+        if isinstance(module, nn.Conv2d) and min(module.weight.shape[1:]) > 1
+    }
+
+
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory):
+    return train(tmp_path_factory.mktemp('plain'))
+
+
+def test_the_student_learns_the_same_to_rounding(tmp_path, plain):
+    runner = train(tmp_path, custom_hooks=[HOOK])
+    assert layouts(plain) == {False}
+    assert layouts(runner) == {True}
+    for key in ('student.loss', 'distill.loss_kl', 'loss'):
+        assert logged(runner, key) == pytest.approx(logged(plain, key), rel=1e-4), key
+    assert difference(weights(runner.model), weights(plain.model)) < 1e-5
+
+
+@pytest.mark.parametrize('first', [True, False], ids=['with then without', 'without then with'])
+def test_a_run_resumes_with_it_and_without(tmp_path, first):
+    """Two iterations with the hook and two without, or the other way round."""
+    settings = dict(
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
+    )
+    hooks = [[HOOK] if first else [], [] if first else [HOOK]]
+    whole = train(tmp_path / 'whole', custom_hooks=hooks[0], **settings)
+    runner = train(
+        tmp_path / 'resumed',
+        custom_hooks=hooks[1],
+        resume=True,
+        load_from=str(tmp_path / 'whole' / 'iter_2.pth'),
+        **settings,
+    )
+    assert (layouts(whole), layouts(runner)) == ({first}, {not first})
+    ours, theirs = (torch.load(f'{r.work_dir}/iter_4.pth') for r in (runner, whole))
+    assert list(ours['state_dict']) == list(theirs['state_dict'])
+    assert difference(weights(runner.model), weights(whole.model)) < 1e-5
