@@ -24,7 +24,9 @@ def call_alone(function: Callable[..., Any], *args: Any) -> Any:
         ChildProcessError: The process ended without an answer. Its argument is
             the exit code, negative for the signal that ended it.
     """
-    context = get_context('spawn')
+    context = get_context('forkserver')
+    # Its import is most of what a process costs.
+    context.set_forkserver_preload(['skd_mmrazor'])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, function, args))
     process.start()
