@@ -53,7 +53,7 @@ def test_the_main_job(teacher, tmp_path):
     """The whole schedule: the student learns and its target does not collapse."""
     train(tmp_path, teacher, epochs=60, options=['default_hooks.checkpoint.interval=60'])
     records = scalars(tmp_path)
-    assert records[-1]['teacher.accuracy/top1'] > 98
+    assert records[-1]['teacher.accuracy/top1'] > 96
     assert records[-1]['accuracy/top1'] > 93
     last = [r for r in records if 'distill.agreement' in r][-30:]
     assert np.mean([r['distill.agreement'] for r in last]) > 0.98
