@@ -21,8 +21,8 @@ from mmpretrain.registry import MODELS
 import skd_mmrazor  # noqa: F401
 
 from ..compatibility.walk import drop_weights
-from .contenders import make_runner
 from .report import get_conditions
+from .runners import make_runner
 from .timing import interleave, ratio
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,9 +18,10 @@ from mmengine.runner import Runner
 
 import skd_mmrazor  # noqa: F401
 
-from .contenders import SCENARIOS, frozen_teacher, get_paying_parts, load, make_runner
 from .data import cut_epoch, get_times
 from .report import get_conditions, write_json
+from .runners import frozen_teacher, get_paying_parts, make_runner
+from .scenarios import SCENARIOS, load
 from .timing import interleave, ratio
 
 BASE = 'mmrazor KD'

@@ -19,20 +19,11 @@ import torch
 import skd_mmrazor  # noqa: F401
 
 from .breakdown import break_down, plot
-from .contenders import (
-    SCENARIOS,
-    TEACHER_PARTS,
-    Step,
-    by_hand,
-    by_runner,
-    by_torchdistill,
-    frozen_teacher,
-    get_paying_parts,
-    load,
-    make_batch,
-)
 from .memory import call_alone, forget_peak, get_peak
+from .other_loops import by_hand, by_torchdistill
 from .report import get_conditions, write_json
+from .runners import TEACHER_PARTS, Step, by_runner, frozen_teacher, get_paying_parts
+from .scenarios import SCENARIOS, load, make_batch
 from .timing import interleave, ratio
 
 BASE = 'mmrazor KD'

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.speed import contenders, epoch, simplifier, step
+from benchmarks.speed import epoch, other_loops, runners, scenarios, simplifier, step
 from benchmarks.speed.memory import call_alone, forget_peak, get_peak, give_back_freed
 from benchmarks.speed.timing import interleave, ratio
 from skd_mmrazor.datasets import glyph_images
@@ -153,9 +153,9 @@ def test_a_step_is_timed_for_every_contender(monkeypatch, tmp_path, capsys):
 
 
 ALONE = [
-    contenders.by_hand,
+    other_loops.by_hand,
     pytest.param(
-        contenders.by_torchdistill,
+        other_loops.by_torchdistill,
         marks=pytest.mark.skipif(not find_spec('torchdistill'), reason='needs torchdistill'),
     ),
 ]
@@ -163,13 +163,13 @@ ALONE = [
 
 @pytest.mark.parametrize('build', ALONE)
 def test_other_loops_train_as_the_runner_does(build):
-    cfg = contenders.load(contenders.SCENARIOS['cifar'], 'kd')
-    theirs, runner = contenders.by_runner(cfg)
+    cfg = scenarios.load(scenarios.SCENARIOS['cifar'], 'kd')
+    theirs, runner = runners.by_runner(cfg)
     ours, algorithm = build(cfg, next(runner.model.parameters()).device)
     start = {name: value.clone() for name, value in runner.model.state_dict().items()}
     algorithm.load_state_dict(start)
     for _ in range(2):
-        batch = contenders.make_batch(contenders.SCENARIOS['cifar'], 4)
+        batch = scenarios.make_batch(scenarios.SCENARIOS['cifar'], 4)
         theirs(batch)
         ours(batch)
     found, expected = algorithm.state_dict(), runner.model.state_dict()
