@@ -154,6 +154,9 @@ def test_one_variable_scales_the_schedule_and_what_depends_on_it(tmp_path, monke
     expected = [0.05] * 15 + [0.005] * 3 + [0.0005] * 3 + [0.00005] * 3
     np.testing.assert_allclose(learning_rates(cfg), expected)
     assert cfg.warmup == 2
+    student = ROOT / 'configs' / 'cifar100' / 'skd_kd_resnet32x4_resnet8x4_240e_cifar100.py'
+    teacher = 'work_dirs/resnet32x4_240e_cifar100/epoch_24.pth'
+    assert Config.fromfile(student).model.teacher_ckpt == teacher
 
 
 @pytest.mark.parametrize('name', ['glyph100', 'glyph100_in_memory'])

@@ -6,6 +6,6 @@ _base_ = [
 model = dict(
     architecture=_base_.vgg8,
     teacher=_base_.resnet50,
-    teacher_ckpt='work_dirs/resnet50_240e_cifar100/epoch_240.pth',
+    teacher_ckpt='work_dirs/resnet50_240e_cifar100/epoch_{{$CIFAR100_EPOCHS:240}}.pth',
     distiller=dict(distill_losses=dict(loss_dkd=dict(beta=8))),
 )

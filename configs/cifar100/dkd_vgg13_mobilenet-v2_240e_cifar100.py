@@ -6,7 +6,7 @@ _base_ = [
 model = dict(
     architecture=_base_.mobilenetv2,
     teacher=_base_.vgg13,
-    teacher_ckpt='work_dirs/vgg13_240e_cifar100/epoch_240.pth',
+    teacher_ckpt='work_dirs/vgg13_240e_cifar100/epoch_{{$CIFAR100_EPOCHS:240}}.pth',
     distiller=dict(distill_losses=dict(loss_dkd=dict(beta=6))),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.01))

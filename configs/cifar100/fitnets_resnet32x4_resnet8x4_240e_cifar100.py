@@ -6,5 +6,5 @@ _base_ = [
 model = dict(
     architecture=_base_.resnet8x4,
     teacher=_base_.resnet32x4,
-    teacher_ckpt='work_dirs/resnet32x4_240e_cifar100/epoch_240.pth',
+    teacher_ckpt='work_dirs/resnet32x4_240e_cifar100/epoch_{{$CIFAR100_EPOCHS:240}}.pth',
 )

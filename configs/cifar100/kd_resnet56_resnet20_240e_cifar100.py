@@ -6,5 +6,5 @@ _base_ = [
 model = dict(
     architecture=_base_.resnet20,
     teacher=_base_.resnet56,
-    teacher_ckpt='work_dirs/resnet56_240e_cifar100/epoch_240.pth',
+    teacher_ckpt='work_dirs/resnet56_240e_cifar100/epoch_{{$CIFAR100_EPOCHS:240}}.pth',
 )

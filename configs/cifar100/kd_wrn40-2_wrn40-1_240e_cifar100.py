@@ -6,5 +6,5 @@ _base_ = [
 model = dict(
     architecture=_base_.wrn40_1,
     teacher=_base_.wrn40_2,
-    teacher_ckpt='work_dirs/wrn40-2_240e_cifar100/epoch_240.pth',
+    teacher_ckpt='work_dirs/wrn40-2_240e_cifar100/epoch_{{$CIFAR100_EPOCHS:240}}.pth',
 )
