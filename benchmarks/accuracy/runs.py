@@ -47,6 +47,13 @@ class Run:
         path = self.work_dir / 'result.json'
         return json.loads(path.read_text()) if path.exists() else None
 
+    @property
+    def settings(self) -> dict:
+        """What decides the run beside its config and its seed."""
+        env = {**os.environ, **self.env}
+        read = {key: env[key] for key in sorted(env) if key.startswith(('CIFAR100_', 'STUDY_'))}
+        return dict(options=list(self.options), env=read)
+
     def command(self, tool: str = 'train', *arguments: str) -> list[str]:
         """The command line of the run.
 
@@ -111,7 +118,12 @@ def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
 
     Returns:
         list[Run]: Those that failed.
+
+    Raises:
+        SystemExit: A run was started before with other options.
     """
+    for run in runs:
+        _check_settings(run)
     waiting = [run for run in runs if run.result is None]
     done, total = len(runs) - len(waiting), len(runs)
     free, active, failed = list(devices), {}, []
@@ -140,6 +152,16 @@ def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
     return failed
 
 
+def _check_settings(run: Run) -> None:
+    path = run.work_dir / 'settings.json'
+    found = json.loads(path.read_text()) if path.exists() else run.settings
+    if found != run.settings:
+        raise SystemExit(
+            f'--work-dir: {run.work_dir} has a run with {found}, expected {run.settings}. '
+            'Give each setting a work directory of its own.'
+        )
+
+
 def _start(run: Run, device: str) -> subprocess.Popen:
     run.work_dir.mkdir(parents=True, exist_ok=True)
     log = open(run.work_dir / 'train.log', 'a')  # noqa: SIM115 (the child writes to it)
@@ -148,6 +170,7 @@ def _start(run: Run, device: str) -> subprocess.Popen:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise SystemExit(f'{run.work_dir} is being trained by another process.') from error
+    (run.work_dir / 'settings.json').write_text(json.dumps(run.settings))
     return subprocess.Popen(
         run.command('train', '--resume'), stdout=log, stderr=log, env=_environment(run, device)
     )

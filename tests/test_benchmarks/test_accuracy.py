@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.accuracy.cifar100 import METHODS, PAIRS, parse_args, plan
-from benchmarks.accuracy.runs import Run
+from benchmarks.accuracy.runs import Run, train_all
 from benchmarks.accuracy.summary import plot, summarise, to_markdown, write_csv
 
 from ..conftest import ROOT, run_python
@@ -64,6 +64,17 @@ def test_all_are_compared_with_one_where_it_is_named(tmp_path):
     table = to_markdown(rows, 'accuracy/top1')
     assert 'minus kd, 95 %' in table
     assert '| kd_warmup | 69.50 ± 0.71 | 2 | -1.50 [' in table
+
+
+def test_a_result_of_other_options_is_refused(tmp_path, monkeypatch):
+    run = finished(tmp_path, 'kd', 0, 70.0)
+    (run.work_dir / 'settings.json').write_text(json.dumps(run.settings))
+    assert train_all([run], ['']) == []
+    with pytest.raises(SystemExit, match=r"--work-dir: .*seed0 .* expected .*'lr=1'"):
+        train_all([Run(run.config, 0, tmp_path, ('lr=1',))], [''])
+    monkeypatch.setenv('STUDY_SPLIT', 'val')
+    with pytest.raises(SystemExit, match="'STUDY_SPLIT': 'val'"):
+        train_all([run], [''])
 
 
 def cifar100(monkeypatch, *arguments):
@@ -127,6 +138,7 @@ def test_a_killed_benchmark_goes_on_and_repeats_nothing(tmp_path):
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert '| skd_kd_resnet14' in output
     assert (plain.work_dir / 'result.json').stat().st_mtime_ns == before
+    assert json.loads((ours.work_dir / 'settings.json').read_text())['options'] == command[-2:]
     assert ours.result.keys() >= {'accuracy/top1', 'teacher.accuracy/top1'}
 
     # As when it is killed between its last checkpoint and its last validation.
