@@ -21,6 +21,8 @@ CONTROLS = [
     'skd_kd_softer_target',
     'kd_warmup',
     'kd_label_smoothing',
+    'kd_lr_warmup',
+    'skd_kd_lr_warmup',
 ]
 FAILURES = ['skd_kd_unbounded', 'skd_kd_entropy_grad']
 
