@@ -9,6 +9,7 @@ Usage:
 
 import argparse
 import gc
+import statistics
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ STACKED = 'SKD + KD, images in one tensor'
 CHANNELS_LAST = 'SKD + KD, channels_last'
 BEST = 'SKD + KD, teacher: all of these'
 EVERYTHING = 'SKD + KD, everything'
+KD_EVERYTHING = 'mmrazor KD, everything'
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,6 +83,7 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         },
         BEST: runner('skd_kd', *best),
         EVERYTHING: runner('skd_kd', *best, hooks=layout),
+        KD_EVERYTHING: runner('kd', *best, hooks=layout),
     }
     # It has no autocast of its own.
     if args.amp or not find_spec('torchdistill'):
@@ -98,7 +101,7 @@ def collate(name: str, batch: dict) -> dict:
     Returns:
         dict: The same, or its images in one tensor, as of ``default_collate``.
     """
-    stacked = name in (STACKED, EVERYTHING)
+    stacked = name in (STACKED, EVERYTHING, KD_EVERYTHING)
     return dict(batch, inputs=torch.stack(batch['inputs'])) if stacked else batch
 
 
@@ -157,7 +160,7 @@ def main() -> None:
     print(f'| a training step | ms | ratio to {BASE} (quartiles) | peak MiB |\n|---|---|---|---|')
     for name, values in times.items():
         median, low, high = ratio(values, times[BASE])
-        milliseconds = torch.tensor(values).median().item()
+        milliseconds = statistics.median(values)
         spread = f'{median:.3f} ({low:.3f} to {high:.3f})'
         print(f'| {name} | {milliseconds:.1f} | {spread} | {memory[name]:.0f} |')
     print(f'\n{get_conditions()}')
