@@ -138,6 +138,22 @@ def measure_memory(args: argparse.Namespace, name: str, size: int) -> float:
     return start(get_contenders(args)[name], batch, torch.device(args.device))[1]
 
 
+def to_markdown(times: dict[str, list[float]], memory: dict[str, float]) -> str:
+    """The table of medians, of ratios to mmrazor's KD and of peaks.
+
+    Args:
+        times (dict[str, list[float]]): Milliseconds of each round, by contender.
+        memory (dict[str, float]): Peak memory in MiB, by contender.
+    """
+    lines = [f'| a training step | ms | ratio to {BASE} (quartiles) | peak MiB |', '|---' * 4 + '|']
+    for name, values in times.items():
+        median, low, high = ratio(values, times[BASE])
+        spread = '1' if name == BASE else f'{median:.3f} ({low:.3f} to {high:.3f})'
+        cells = name, f'{statistics.median(values):.1f}', spread, f'{memory[name]:.0f}'
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
 def main() -> None:
     """Times everything and prints the table as Markdown."""
     args = parse_args()
@@ -157,12 +173,7 @@ def main() -> None:
     times = interleave(calls, args.rounds, device, warmup=0)
 
     print(f'\n{args.scenario}, batch {size}, {args.rounds} rounds, {args.amp or "float32"}\n')
-    print(f'| a training step | ms | ratio to {BASE} (quartiles) | peak MiB |\n|---|---|---|---|')
-    for name, values in times.items():
-        median, low, high = ratio(values, times[BASE])
-        milliseconds = statistics.median(values)
-        spread = f'{median:.3f} ({low:.3f} to {high:.3f})'
-        print(f'| {name} | {milliseconds:.1f} | {spread} | {memory[name]:.0f} |')
+    print(to_markdown(times, memory))
     print(f'\n{get_conditions()}')
 
     _, runner = by_runner(load(scenario, 'skd_kd', args.amp))

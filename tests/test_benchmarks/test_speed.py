@@ -16,6 +16,10 @@ from benchmarks.speed.memory import call_alone, forget_peak, get_peak, give_back
 from benchmarks.speed.timing import interleave, ratio
 from skd_mmrazor.datasets import glyph_images
 
+from ..conftest import ROOT
+
+RESULTS = (ROOT / 'benchmarks' / 'speed' / 'results').glob('*.json')
+STEPS = [path for path in sorted(RESULTS) if 'memory' in json.loads(path.read_text())]
 CPU = torch.device('cpu')
 
 
@@ -178,3 +182,10 @@ def test_other_loops_train_as_the_runner_does(build):
     moved = {name for name in start if not torch.equal(start[name], expected[name])}
     assert {name.split('.')[0] for name in moved} == {'architecture'}
     assert 'architecture.head.fc.weight' in moved
+
+
+@pytest.mark.parametrize('path', STEPS, ids=lambda path: path.stem)
+def test_the_published_tables_are_those_of_the_results(path):
+    found = json.loads(path.read_text())
+    table = step.to_markdown(found['times'], found['memory'])
+    assert table in (ROOT / 'docs' / 'speed.md').read_text()
