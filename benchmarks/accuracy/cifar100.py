@@ -20,6 +20,7 @@ from .runs import ROOT, Run, train_all
 from .summary import plot, summarise, to_markdown, write_csv
 
 CONFIGS = ROOT / 'configs' / 'cifar100'
+CONTROLS = ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'cifar100'
 SUFFIX = '_240e_cifar100'
 # As in configs/_base_/datasets.
 DATASETS = [name + how for name in ('cifar100', 'glyph100') for how in ('', '_in_memory')]
@@ -58,7 +59,8 @@ def _get_gpus() -> list[str]:
 
 def _get_config(pair: str, method: str) -> Path:
     name = pair.split('_')[1] if method == 'student' else f'{method}_{pair}'
-    return CONFIGS / f'{name}{SUFFIX}.py'
+    control = CONTROLS / f'{name}{SUFFIX}.py'
+    return control if control.exists() else CONFIGS / control.name
 
 
 def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:

@@ -48,10 +48,15 @@ class Run:
         return json.loads(path.read_text()) if path.exists() else None
 
     @property
+    def environment(self) -> dict[str, str]:
+        """All environment variables of the run."""
+        return {**os.environ, **self.env}
+
+    @property
     def settings(self) -> dict:
         """What decides the run beside its config and its seed."""
-        env = {**os.environ, **self.env}
-        read = {key: env[key] for key in sorted(env) if key.startswith(('CIFAR100_', 'STUDY_'))}
+        env = sorted(self.environment.items())
+        read = {key: value for key, value in env if key.startswith(('CIFAR100_', 'STUDY_'))}
         return dict(options=list(self.options), env=read)
 
     def command(self, tool: str = 'train', *arguments: str) -> list[str]:
@@ -154,8 +159,7 @@ def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
 
 def _check_settings(run: Run) -> None:
     path = run.work_dir / 'settings.json'
-    found = json.loads(path.read_text()) if path.exists() else run.settings
-    if found != run.settings:
+    if path.exists() and (found := json.loads(path.read_text())) != run.settings:
         raise SystemExit(
             f'--work-dir: {run.work_dir} has a run with {found}, expected {run.settings}. '
             'Give each setting a work directory of its own.'
@@ -177,7 +181,7 @@ def _start(run: Run, device: str) -> subprocess.Popen:
 
 
 def _environment(run: Run, device: str) -> dict[str, str]:
-    return {**os.environ, **run.env, 'CUDA_VISIBLE_DEVICES': device}
+    return {**run.environment, 'CUDA_VISIBLE_DEVICES': device}
 
 
 def _write_result(run: Run, device: str) -> None:

@@ -13,7 +13,7 @@ from ..conftest import ROOT
 CONFIGS = ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'study'
 
 
-METHODS = ['kd', 'dkd', 'dist', 'rkd', 'at']
+METHODS = ['kd', 'kd_lr_warmup', 'dkd', 'dist', 'rkd', 'at']
 CONTROLS = [
     'skd_kd_no_attention',
     'skd_kd_no_schedule',
@@ -21,8 +21,6 @@ CONTROLS = [
     'skd_kd_softer_target',
     'kd_warmup',
     'kd_label_smoothing',
-    'kd_lr_warmup',
-    'skd_kd_lr_warmup',
 ]
 FAILURES = ['skd_kd_unbounded', 'skd_kd_entropy_grad']
 

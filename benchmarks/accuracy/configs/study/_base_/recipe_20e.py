@@ -1,6 +1,7 @@
 # What the data sets of the study share. The networks have half the height and width from the
 # first block on: those of the digits at a quarter of the time.
 # STUDY_SPLIT=val evaluates on the last 10,000 of the training images, in place of the test's.
+# STUDY_LR_WARMUP=yes lets the learning rate of the students grow over the first 5 epochs.
 _base_ = [
     '../../../../../configs/_base_/models/resnet14-w16_resnet10-w4_digits.py',
     '../../../../../configs/_base_/schedules/digits_60e.py',
@@ -37,7 +38,12 @@ val_evaluator = dict(type='Accuracy', topk=(1,))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
-param_scheduler = dict(T_max=20, end=20)
+lr_warmup = [
+    dict(type='LinearLR', start_factor=0.01, end=5, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=15, begin=5, end=20, convert_to_iter_based=True),
+]
+param_scheduler = dict(no=dict(T_max=20, end=20), yes=lr_warmup)
+param_scheduler = param_scheduler['{{$STUDY_LR_WARMUP:no}}']
 train_cfg = dict(max_epochs=20, val_interval=20)
 default_hooks = dict(checkpoint=dict(interval=20))
 
