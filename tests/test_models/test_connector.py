@@ -93,12 +93,21 @@ def reach(iteration, of=100):
 
 @pytest.mark.parametrize('form', FORMS)
 @pytest.mark.parametrize(
-    ('start', 'iteration', 'factor'),
-    [(0.25, 0, 0.25), (0.25, 40, 0.55), (0.25, 100, 1), (0.25, 130, 1), (1, 0, 1), (0.1, 50, 0.55)],
+    ('start', 'ratio', 'iteration', 'factor'),
+    [
+        (0.25, 1, 0, 0.25),
+        (0.25, 1, 40, 0.55),
+        (0.25, 1, 100, 1),
+        (0.25, 1, 130, 1),
+        (0.25, 0.5, 20, 0.55),
+        (0.25, 0.5, 50, 1),
+        (0.1, 0.5, 25, 0.55),
+        (1, 0.5, 0, 1),
+    ],
 )
 @pytest.mark.parametrize('shape', [(5, 10), (2, 10, 3, 5)])
-def test_softens_less_from_iteration_to_iteration(form, start, iteration, factor, shape):
-    connector = build(*form, learn_lam=False, start_factor=start)
+def test_softens_less_from_iteration_to_iteration(form, start, ratio, iteration, factor, shape):
+    connector = build(*form, learn_lam=False, start_factor=start, warmup_ratio=ratio)
     logits = torch.randn(shape, dtype=torch.float64)
     expected = connector(factor * logits)
     reach(iteration)
@@ -272,6 +281,9 @@ def test_logits_that_are_not_finite_are_refused(value):
         ('start_factor', 0),
         ('start_factor', 1.5),
         ('start_factor', '0.25'),
+        ('warmup_ratio', 0),
+        ('warmup_ratio', 1.5),
+        ('warmup_ratio', '0.25'),
     ],
 )
 def test_bad_arguments_are_named(key, value):

@@ -35,9 +35,10 @@ class AttentionSimplifierConnector(BaseConnector):
     A loss that divides :math:`\hat z` by :math:`\tau` sees
     :math:`\mathrm{softmax}(\hat y)`, so nothing is softened twice.
 
-    The factor :math:`s` grows over the training, linearly and by iterations, from
-    ``start_factor`` to 1: a student that knows little yet gets a softer target.
-    It is read from mmengine's ``MessageHub``; where nothing is trained it is 1.
+    The factor :math:`s` grows linearly, by iterations, from ``start_factor`` to 1
+    over the first ``warmup_ratio`` of the training: a student that knows little yet
+    gets a softer target. It is read from mmengine's ``MessageHub``; where nothing is
+    trained it is 1.
     With :math:`s = 1` and :math:`\lambda = 0` the teacher's logits come back as
     they went in.
 
@@ -71,6 +72,8 @@ class AttentionSimplifierConnector(BaseConnector):
             :math:`y = s z / \tau`. Defaults to ``'log_softmax'``.
         start_factor (float): :math:`s` in the first iteration, in (0, 1]; 1 turns
             the schedule off. Defaults to 0.25.
+        warmup_ratio (float): The share of all iterations after which :math:`s` is 1,
+            in (0, 1]. Defaults to 0.25.
         init_cfg (dict, optional): Initialization config. Defaults to None.
 
     Raises:
@@ -93,6 +96,7 @@ class AttentionSimplifierConnector(BaseConnector):
         learn_lam: bool = True,
         softening: str = 'log_softmax',
         start_factor: float = 0.25,
+        warmup_ratio: float = 0.25,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -114,8 +118,9 @@ class AttentionSimplifierConnector(BaseConnector):
         expect(known, f'{name}: attend_over', attend_over, "'samples' or 'classes'")
         known = softening in ('log_softmax', 'scale')
         expect(known, f'{name}: softening', softening, "'log_softmax' or 'scale'")
-        known = is_number(start_factor) and 0 < start_factor <= 1
-        expect(known, f'{name}: start_factor', start_factor, 'a number in (0, 1]')
+        for key, value in (('start_factor', start_factor), ('warmup_ratio', warmup_ratio)):
+            valid = is_number(value) and 0 < value <= 1
+            expect(valid, f'{name}: {key}', value, 'a number in (0, 1]')
         known = init_cfg is None or isinstance(init_cfg, (dict, list))
         expect(known, f'{name}: init_cfg', init_cfg, 'a dict, or a list of dicts')
         self.num_classes = num_classes
@@ -125,6 +130,7 @@ class AttentionSimplifierConnector(BaseConnector):
         self.lam = float(lam)
         self.softening = softening
         self.start_factor = float(start_factor)
+        self.warmup_ratio = float(warmup_ratio)
         self._finite = False
 
         if attend_over == 'classes':
@@ -164,7 +170,8 @@ class AttentionSimplifierConnector(BaseConnector):
         """:math:`s`, a scalar in [start_factor, 1]."""
         training = RuntimeInfo.info()
         done = training['iter'] / training['max_iters'] if 'max_iters' in training else 1.0
-        factor = self.start_factor + (1 - self.start_factor) * min(done, 1.0)
+        done = min(done / self.warmup_ratio, 1.0)
+        factor = self.start_factor + (1 - self.start_factor) * done
         return self.query.weight.new_full((), factor)
 
     @torch.no_grad()
