@@ -17,6 +17,7 @@ METHODS = ['kd', 'kd_lr_warmup', 'dkd', 'dist', 'rkd', 'at']
 CONTROLS = [
     'skd_kd_no_attention',
     'skd_kd_no_schedule',
+    'skd_kd_whole_training',
     'skd_kd_fixed_attention',
     'skd_kd_softer_target',
     'kd_warmup',
@@ -53,14 +54,14 @@ def test_a_step_on_images_of_each_data_set(monkeypatch, data, shape, method):
 
 
 def test_each_control_takes_one_part_out():
-    def factor_and_target(name):
+    def factor_and_target(name, iteration=0):
         cfg = Config.fromfile(CONFIGS / f'{name}.py').model.distiller.simplifier
         simplifier = MODELS.build(dict(cfg, num_classes=10, _scope_='mmrazor'))
         if simplifier.lam_logit is not None:
             torch.nn.init.ones_(simplifier.lam_logit)
         hub = MessageHub.get_current_instance()
-        hub.update_info('iter', 0)
-        hub.update_info('max_iters', 10)
+        hub.update_info('iter', iteration)
+        hub.update_info('max_iters', 8)
         logits = torch.randn(4, 10)
         target, factor = simplifier(logits), simplifier.current_factor
         return factor.item(), torch.allclose(target, factor * logits)
@@ -68,6 +69,8 @@ def test_each_control_takes_one_part_out():
     assert factor_and_target('skd_kd') == (0.25, False)
     assert factor_and_target('skd_kd_no_attention') == (0.25, True)
     assert factor_and_target('skd_kd_no_schedule') == (1, False)
+    assert factor_and_target('skd_kd', iteration=2) == (1, False)
+    assert factor_and_target('skd_kd_whole_training', iteration=4) == (0.625, False)
 
 
 def build(name):
