@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model.weight_init import PretrainedInit
 from mmengine.registry import DefaultScope
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, FlexibleRunner, Runner
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 from mmrazor.registry import MODELS
@@ -28,6 +28,7 @@ from skd_mmrazor.compat.checkpoint_fit import check_checkpoint_fit
 from skd_mmrazor.compat.resume import resume_safely
 
 from .conftest import ROOT, algorithm, classifier, distiller, run_python
+from .digits_runs import digits
 
 weights_only = pytest.mark.skipif(
     Version(torch.__version__) < Version('2.6'), reason='torch.load runs code before 2.6'
@@ -238,6 +239,21 @@ def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
     assert not marker.exists()
     assert resumed.iter == 1
     assert resumed.model.head.fc.bias.eq(7.0).all()
+
+
+def test_nor_does_a_flexible_runner_run_it(tmp_path):
+    settings = {'val_cfg.type': 'ValLoop', 'strategy': dict(type='SingleDeviceStrategy')}
+    first = digits(tmp_path / 'whole', **{'train_cfg.max_epochs': 1}, **settings)
+    FlexibleRunner.from_cfg(first).train()
+    path, marker = tmp_path / 'whole' / 'epoch_1.pth', tmp_path / 'pwned'
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta']['config'] = f'opened = str(open({str(marker)!r}, "w"))'
+    torch.save(checkpoint, path)
+    again = digits(tmp_path / 'again', load_from=str(path), resume=True, **settings)
+    resumed = FlexibleRunner.from_cfg(again)
+    resumed.train()
+    assert not marker.exists()
+    assert resumed.train_loop.epoch == 2
 
 
 def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):

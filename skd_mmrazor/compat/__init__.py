@@ -27,6 +27,7 @@ def apply() -> None:
     from .data_free import train_data_free_distillers
     from .deit import adapt_deit
     from .distill_val_loop import balance_distill_val_loop
+    from .message_hub import make_hub_of_training_current
     from .mmcls import alias_mmcls, alias_registered_names
     from .package_metadata import replace_pkg_resources
     from .quantization import import_mmrazor_without_quantization
@@ -39,6 +40,7 @@ def apply() -> None:
     check_checkpoint_fit()
     resume_safely()
     save_checkpoints_whole()
+    make_hub_of_training_current()
     allow_cpu_processes()
     alias_mmcls()
     import_mmrazor_without_quantization()

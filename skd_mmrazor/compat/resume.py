@@ -10,7 +10,7 @@ import functools
 import pickle
 from typing import Any
 
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from .checkpoint_fit import watch_parameters
 
@@ -20,9 +20,10 @@ def resume_safely() -> None:
     """Drops the config of a checkpoint before ``Runner.resume`` sees it.
 
     Every trainable parameter has to be in the checkpoint, and every error names
-    the file.
+    the file. Of a ``FlexibleRunner`` only the config is dropped: its strategy
+    loads the rest.
     """
-    original = Runner.resume
+    original, flexible = Runner.resume, FlexibleRunner.resume
 
     @functools.wraps(original)
     def resume(self: Runner, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -51,4 +52,20 @@ def resume_safely() -> None:
         finally:
             del self.load_checkpoint
 
+    @functools.wraps(flexible)
+    def resume_flexibly(self: FlexibleRunner, *args: Any, **kwargs: Any) -> None:
+        load = self.strategy.resume
+
+        def resume_strategy(*args: Any, **kwargs: Any) -> dict:
+            checkpoint = load(*args, **kwargs)
+            checkpoint['meta'].pop('config', None)
+            return checkpoint
+
+        self.strategy.resume = resume_strategy
+        try:
+            flexible(self, *args, **kwargs)
+        finally:
+            del self.strategy.resume
+
     Runner.resume = resume
+    FlexibleRunner.resume = resume_flexibly

@@ -9,8 +9,8 @@ from .runs import run_config
 NO_ATTENTION = dict(lam=0, learn_lam=False, start_factor=0.2)
 
 
-def factors(work_dir, warmup_ratio=1, **settings):
-    """What the logits were multiplied by in each iteration, seen from outside."""
+def build(work_dir, warmup_ratio=1, **settings):
+    """A runner, and what the logits are multiplied by in each iteration, seen from outside."""
     simplifier = dict(NO_ATTENTION, warmup_ratio=warmup_ratio)
     runner = Runner.from_cfg(run_config(work_dir, simplifier=simplifier, **settings))
     seen = []
@@ -19,6 +19,11 @@ def factors(work_dir, warmup_ratio=1, **settings):
         seen.append((output / inputs[0]).mean().item())
 
     runner.model.distiller.simplifier.register_forward_hook(see)
+    return runner, seen
+
+
+def factors(work_dir, **settings):
+    runner, seen = build(work_dir, **settings)
     runner.train()
     return seen
 
@@ -54,3 +59,10 @@ def test_a_resumed_run_goes_on_where_it_stopped(tmp_path):
 def test_a_run_after_another_starts_anew(tmp_path):
     first = factors(tmp_path / 'first')
     assert factors(tmp_path / 'second') == first
+
+
+def test_a_run_is_not_told_of_another_that_was_built_after_it(tmp_path):
+    first, seen = build(tmp_path / 'first')
+    build(tmp_path / 'second')
+    first.train()
+    assert seen == pytest.approx([0.2, 0.4, 0.6, 0.8], rel=1e-4)

@@ -117,7 +117,7 @@ def _continue_schedule(group: dict[str, Any], old: dict[str, Any]) -> None:
 
 @functools.cache  # Once, however often it is called.
 def migrate_checkpoints() -> None:
-    """Lets every runner have the hook that loads a checkpoint.
+    """Lets every ``Runner`` have the hook that loads a checkpoint.
 
     So a config that gains SKD by its three lines can go on from the checkpoints
     that it has.
