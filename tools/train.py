@@ -73,6 +73,7 @@ def load_config(args: argparse.Namespace) -> Config:
 def enable_amp(optim_wrapper: ConfigDict) -> None:
     """Turns the config of an ``OptimWrapper`` into that of an ``AmpOptimWrapper``."""
     kind = optim_wrapper.get('type', 'OptimWrapper')
+    kind = getattr(kind, '__name__', kind)  # A class, in a Python-style config.
     if kind == 'AmpOptimWrapper':
         print_log('AMP training is already enabled in your config.', logger='current', level=30)
         return

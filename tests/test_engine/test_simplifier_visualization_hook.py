@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
+from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
-from skd_mmrazor.engine.hooks import SimplifierVisualizationHook, simplifier_visualization_hook
+from skd_mmrazor.engine.hooks import (
+    FrozenTeacherHook,
+    SimplifierVisualizationHook,
+    simplifier_visualization_hook,
+)
 from skd_mmrazor.visualization import draw_simplification, simplification
 
 from ..digits_runs import KD, assert_same_state, digits, load, train
@@ -86,6 +91,33 @@ def test_generators_modes_and_records_are_put_back(tmp_path):
     assert hook.before['records']['fc'], 'the last batch was recorded'
     assert len(set(hook.before['modes'])) == 2, 'parts are in another mode than the whole'
     assert hook.after == hook.before
+
+
+def test_a_loop_without_epochs_is_refused(tmp_path):
+    loop = {'train_cfg': dict(_delete_=True, by_epoch=False, max_iters=2)}
+    with pytest.raises(ValueError, match=r'train_cfg\.by_epoch, with a Simplifier.*expected True'):
+        train(tmp_path, **options(HOOK, **loop))
+
+
+def test_the_teacher_is_drawn_in_evaluation_mode_beside_a_frozen_teacher_hook(tmp_path):
+    class LookTwice(SimplifierVisualizationHook):
+        def _draw(self, runner, model):
+            data = runner.train_dataloader.dataset[0]
+            batch = pseudo_collate([data, data])
+            self.looks = [
+                simplifier_visualization_hook._get_logits(model, batch)[0] for _ in range(2)
+            ]
+            return super()._draw(runner, model)
+
+    # Paths of a network that is not trained add nothing, unless they are told to.
+    dropped = dict(drop_path_rate=0.5, zero_init_residual=False)
+    settings = {f'model.teacher.backbone.{key}': value for key, value in dropped.items()}
+    runner = Runner.from_cfg(digits(tmp_path, **options(**settings)))
+    hook = LookTwice(interval=1)
+    runner.register_hook(hook)
+    runner.register_hook(FrozenTeacherHook())
+    runner.train()
+    assert hook.looks[0].equal(hook.looks[1])
 
 
 def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):

@@ -193,6 +193,22 @@ def test_a_trainable_teacher_is_reached_only_where_the_loss_says_so(loss, reache
     assert (model.teacher.head.fc.weight.grad is not None) is reached
 
 
+def test_what_one_loss_keeps_from_a_trainable_teacher_no_other_loss_passes():
+    losses = {
+        'loss_kl': dict(type='KLDivergence', tau=4),
+        'loss_open': dict(type='KLDivergence', tau=4, teacher_detach=False),
+    }
+    model = build(losses, algorithm_arguments=dict(teacher_trainable=True))
+    found = model(*batch(), mode='loss')
+    weight = model.teacher.head.fc.weight
+    gradients = [
+        torch.autograd.grad(found[f'distill.{name}'], weight, retain_graph=True, allow_unused=True)
+        for name in losses
+    ]
+    assert gradients[0] == (None,)
+    assert gradients[1][0].abs().sum() > 0
+
+
 def test_paramwise_cfg_gives_the_simplifier_its_own_learning_rate():
     model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
     cfg = dict(

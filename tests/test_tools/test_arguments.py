@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from mmengine.config import Config, ConfigDict
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
 from ..conftest import ROOT, run_python
 
@@ -55,6 +56,13 @@ def test_amp_turns_the_wrapper():
     wrapper.loss_scale = 512.0
     train.enable_amp(wrapper)
     assert wrapper.loss_scale == 512.0
+    # As in a Python-style config.
+    wrapper = ConfigDict(type=OptimWrapper)
+    train.enable_amp(wrapper)
+    assert wrapper.type == 'AmpOptimWrapper'
+    wrapper = ConfigDict(type=AmpOptimWrapper)
+    train.enable_amp(wrapper)
+    assert wrapper.type is AmpOptimWrapper
     with pytest.raises(
         SystemExit, match=r"--amp: optim_wrapper\.type='ApexOptimWrapper', expected"
     ):

@@ -143,7 +143,7 @@ class FrozenTeacherHook(Hook):
         def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
             return (
                 frozen(inputs, data_samples)
-                if mode == 'loss'
+                if mode == 'loss' and model.training
                 else original(inputs, data_samples, mode=mode)
             )
 

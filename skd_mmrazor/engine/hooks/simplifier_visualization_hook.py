@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import MLflowVisBackend
 from mmrazor.registry import HOOKS
 from torch import Tensor, nn
@@ -77,6 +77,9 @@ class SimplifierVisualizationHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        key = f'train_cfg.by_epoch, with a {type(self).__name__},'
+        expect(by_epoch, key, by_epoch, 'True')
         distiller = getattr(get_model(runner), 'distiller', None)
         known = hasattr(distiller, 'simplifier')
         expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')

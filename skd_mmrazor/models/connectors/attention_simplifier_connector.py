@@ -118,9 +118,9 @@ class AttentionSimplifierConnector(BaseConnector):
         expect(known, f'{name}: attend_over', attend_over, "'samples' or 'classes'")
         known = softening in ('log_softmax', 'scale')
         expect(known, f'{name}: softening', softening, "'log_softmax' or 'scale'")
-        for key, value in (('start_factor', start_factor), ('warmup_ratio', warmup_ratio)):
-            valid = is_number(value) and 0 < value <= 1
-            expect(valid, f'{name}: {key}', value, 'a number in (0, 1]')
+        for key, share in (('start_factor', start_factor), ('warmup_ratio', warmup_ratio)):
+            valid = is_number(share) and 0 < share <= 1
+            expect(valid, f'{name}: {key}', share, 'a number in (0, 1]')
         known = init_cfg is None or isinstance(init_cfg, (dict, list))
         expect(known, f'{name}: init_cfg', init_cfg, 'a dict, or a list of dicts')
         self.num_classes = num_classes

@@ -135,16 +135,15 @@ class SKDDistiller(ConfigurableDistiller):
         if added:
             cfg = dict(type='KLDivergence', tau=4.0) if logit_loss is None else logit_loss
             self._simplify = add_logit_loss(self, logits, cfg)
-        # A loss that is told not to detach wants the gradient in the teacher.
-        self._detach = True
         for name, argument in self._simplify.items():
             check_simplify(self.loss_forward_mappings, name, argument)
             check_minimised(name, self.distill_losses[name])
             check_mapping(name, self.distill_losses[name], self.loss_forward_mappings[name])
-            self._detach &= bool(getattr(self.distill_losses[name], 'teacher_detach', True))
+            # A loss that is told not to detach wants the gradient in the teacher.
+            detach = bool(getattr(self.distill_losses[name], 'teacher_detach', True))
+            self.loss_forward_mappings[name][argument].update(simplify=True, detach=detach)
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
-            self.loss_forward_mappings[name][argument]['simplify'] = True
         losses = [self.distill_losses[name] for name in self._simplify]
         check_use(losses, added, entropy_grad, logits, logit_loss)
 
@@ -220,7 +219,12 @@ class SKDDistiller(ConfigurableDistiller):
         return given  # type: ignore[return-value]
 
     def get_record(
-        self, recorder: str, from_student: bool, simplify: bool = False, **kwargs: Any
+        self,
+        recorder: str,
+        from_student: bool,
+        simplify: bool = False,
+        detach: bool = True,
+        **kwargs: Any,
     ) -> Any:
         """Gets a record, simplified where the mapping says so.
 
@@ -228,6 +232,8 @@ class SKDDistiller(ConfigurableDistiller):
             recorder (str): Name of the recorder.
             from_student (bool): Whether it records the student.
             simplify (bool): Whether to simplify the record. Defaults to False.
+            detach (bool): Whether a record that is simplified keeps the gradient
+                from the teacher. Defaults to True.
             **kwargs: As for ``ConfigurableDistiller``.
 
         Returns:
@@ -235,10 +241,10 @@ class SKDDistiller(ConfigurableDistiller):
         """
         if not simplify:
             return super().get_record(recorder, from_student, **kwargs)
-        key = (recorder, *sorted(kwargs.items()))
+        key = (recorder, detach, *sorted(kwargs.items()))
         if key not in self._simplified:
             logits = super().get_record(recorder, from_student, **kwargs)
-            if self._detach and isinstance(logits, Tensor):
+            if detach and isinstance(logits, Tensor):
                 logits = logits.detach()
             self._simplified[key] = (logits, self.simplifier(logits))
         return self._simplified[key][1]

@@ -62,8 +62,8 @@ class LogSpaceKLDivergence(KLDivergence):
             as in :func:`torch.nn.functional.kl_div`. Defaults to
             ``'batchmean'``.
         loss_weight (float): Weight of the loss. Defaults to 1.0.
-        teacher_detach (bool): Whether to keep the gradient from the teacher.
-            Defaults to False.
+        teacher_detach (bool): Whether to keep the gradient from the teacher. A
+            trainable teacher learns by this loss too where it is False, the default.
         entropy_grad (float): Weight of the teacher's own entropy in the
             gradient to the teacher, from 0 to 1, which is the true gradient.
             Defaults to 0.0.
