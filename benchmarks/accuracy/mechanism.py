@@ -10,6 +10,7 @@ Usage:
 """
 
 import argparse
+import json
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -20,12 +21,12 @@ from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.utils import load_json_log
 from torch import nn
 
 import skd_mmrazor  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.engine.utils import get_model
 
 PANELS = {
     'distill.simplified_entropy': 'entropy of the target, nats',
@@ -44,7 +45,7 @@ class MechanismHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Watches the optimizer and, where there is one, the simplifier."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = get_model(runner)
         parts = {'student': model.architecture}
         if simplifier := getattr(model.distiller, 'simplifier', None):
             parts['simplifier'] = simplifier
@@ -124,9 +125,11 @@ def main() -> None:
     curves = {}
     for config in args.configs:
         work_dir = args.work_dir / config.stem
-        if not (work_dir / 'last_checkpoint').exists():
+        path = work_dir / 'curves.json'
+        if not path.exists():
             train(config, work_dir, args)
-        curves[config.stem] = read_curves(work_dir)
+            path.write_text(json.dumps(read_curves(work_dir)))
+        curves[config.stem] = json.loads(path.read_text())
     plot(curves, args.out)
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import fcntl
+import functools
+import hashlib
 import json
 import os
 import re
@@ -57,7 +59,7 @@ class Run:
         """What decides the run beside its config and its seed."""
         env = sorted(self.environment.items())
         read = {key: value for key, value in env if key.startswith(('CIFAR100_', 'STUDY_'))}
-        return dict(options=list(self.options), env=read)
+        return dict(options=list(self.options), env=read, models=_hash_models())
 
     def command(self, tool: str = 'train', *arguments: str) -> list[str]:
         """The command line of the run.
@@ -155,6 +157,13 @@ def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
         for process in active:
             process.terminate()
     return failed
+
+
+@functools.cache
+def _hash_models() -> str:
+    """Tells results of one version of the method from those of another."""
+    files = sorted((ROOT / 'skd_mmrazor' / 'models').rglob('*.py'))
+    return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
 def _check_settings(run: Run) -> None:

@@ -92,10 +92,8 @@ def get_machine() -> str:
 
 def to_markdown(rows: list[Row], metric: str) -> str:
     """The table, with the machine below it."""
-    bases = {row.base for row in rows} - {''}
-    other = bases.pop() if len(bases) == 1 else 'the same without SKD'
     lines = [
-        f'| config | {metric} | seeds | minus {other}, 95 % |',
+        f'| config | {metric} | seeds | minus {_get_base(rows)}, 95 % |',
         '|---|---|---|---|',
     ]
     for row in rows:
@@ -108,6 +106,11 @@ def to_markdown(rows: list[Row], metric: str) -> str:
             interval += '' if np.isnan(half) else f' [{mean - half:+.2f}, {mean + half:+.2f}]'
         lines.append(f'| {row.name} | {np.mean(values):.2f}{spread} | {len(values)} | {interval} |')
     return '\n'.join([*lines, '', get_machine()])
+
+
+def _get_base(rows: list[Row]) -> str:
+    bases = {row.base for row in rows} - {''}
+    return bases.pop() if len(bases) == 1 else 'the same without SKD'
 
 
 def write_csv(rows: list[Row], path: Path) -> None:
@@ -129,5 +132,5 @@ def plot(rows: list[Row], metric: str, path: Path) -> None:
     axes.errorbar(means, range(len(rows)), xerr=halves, fmt='o', color='#1f4e79', capsize=3)
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(-0.7, len(rows) - 0.3)
-    axes.set_xlabel(f'{metric}: minus the same without SKD, mean and 95 % interval')
+    axes.set_xlabel(f'{metric}: minus {_get_base(rows)}, mean and 95 % interval')
     figure.savefig(path, dpi=150)

@@ -180,7 +180,8 @@ def main() -> None:
     parts = break_down(runner, batch, args.rounds, device)
     print('\n' + ', '.join(f'{name} {value:.1f} ms' for name, value in parts.items()))
     if args.out:
-        stem = '_'.join(filter(None, [args.scenario, device.type, args.amp]))
+        settings = args.scenario, device.type, args.amp, 'compile' if args.compile else ''
+        stem = '_'.join(filter(None, settings))
         write_json(args.out, stem, batch=size, times=times, memory=memory, parts=parts)
         plot(parts, args.out / f'{stem}.png')
 

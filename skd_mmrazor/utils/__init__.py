@@ -1,4 +1,4 @@
-"""Helpers that are about neither tensors nor configs."""
+"""One form for every complaint about a value of a config."""
 
 from .checks import expect, is_integer, is_number, naming
 
