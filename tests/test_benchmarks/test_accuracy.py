@@ -72,8 +72,12 @@ def test_a_result_of_other_options_is_refused(tmp_path, monkeypatch):
     assert train_all([run], ['']) == []
     with pytest.raises(SystemExit, match=r"--work-dir: .*seed0 .* expected .*'lr=1'"):
         train_all([Run(run.config, 0, tmp_path, ('lr=1',))], [''])
-    monkeypatch.setenv('STUDY_SPLIT', 'val')
-    with pytest.raises(SystemExit, match="'STUDY_SPLIT': 'val'"):
+    with monkeypatch.context() as context:
+        context.setenv('STUDY_SPLIT', 'val')
+        with pytest.raises(SystemExit, match="'STUDY_SPLIT': 'val'"):
+            train_all([run], [''])
+    monkeypatch.setattr('benchmarks.accuracy.runs._hash_models', lambda: 'another')
+    with pytest.raises(SystemExit, match="'models': 'another'"):
         train_all([run], [''])
 
 
@@ -110,6 +114,13 @@ def test_a_dry_run_prints_commands_and_trains_nothing(tmp_path):
     assert len(lines) == 6 + 13 * 4 * 3
     assert all('CIFAR100_DATASET=glyph100 CIFAR100_EPOCHS=240' in line for line in lines)
     assert not (tmp_path / 'runs').exists()
+
+
+def test_controls_of_the_benchmark_lie_beside_it(monkeypatch):
+    arguments = ('--pairs', 'resnet32x4_resnet8x4', '--methods', 'kd', 'skd_kd_lr_warmup')
+    _, students = plan(cifar100(monkeypatch, *arguments, '--seeds', '1'))
+    folders = [run.config.parent.relative_to(ROOT) for run in students]
+    assert folders == [Path('configs/cifar100'), Path('benchmarks/accuracy/configs/cifar100')]
 
 
 def test_an_unknown_method_is_refused(monkeypatch, capsys):

@@ -5,6 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from mmpretrain.structures import DataSample
 from mmrazor.registry import MODELS
 
@@ -131,3 +132,43 @@ def test_the_last_checkpoint_can_be_tested(monkeypatch, data):
     cfg = Config.fromfile(CONFIGS / 'kd.py')
     assert cfg.test_dataloader == cfg.val_dataloader
     assert cfg.test_evaluator == cfg.val_evaluator
+
+
+def get_warm_ups():
+    names = [f'study/{name}' for name in ('kd', 'skd_kd', 'dkd', 'skd_at')]
+    names += [f'digits/{name}_lr_warmup' for name in ('kd', 'skd_kd', 'dkd', 'skd_dkd')]
+    pair = 'lr_warmup_resnet32x4_resnet8x4_240e_cifar100'
+    return [*names, f'cifar100/kd_{pair}', f'cifar100/skd_kd_{pair}']
+
+
+@pytest.mark.parametrize('name', get_warm_ups())
+def test_the_learning_rate_warms_up_from_nearly_nothing(monkeypatch, name):
+    monkeypatch.setenv('STUDY_LR_WARMUP', 'yes')
+    cfg = Config.fromfile(CONFIGS.parent / f'{name}.py')
+    epochs, length = cfg.train_cfg.max_epochs, 3
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedulers = []
+    for scheduler in cfg.param_scheduler:
+        settings = dict(scheduler, optimizer=optimizer)
+        if settings.pop('convert_to_iter_based', False):
+            kind = PARAM_SCHEDULERS.get(settings.pop('type'))
+            settings.pop('by_epoch', None)
+            schedulers.append(
+                kind.build_iter_from_epoch(epoch_length=length, by_epoch=True, **settings)
+            )
+        else:
+            schedulers.append(PARAM_SCHEDULERS.build(settings))
+    rates = []
+    for iteration in range(epochs * length):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            if not scheduler.by_epoch or (iteration + 1) % length == 0:
+                scheduler.step()
+    warm = rates.index(max(rates))
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[: warm + 1] == sorted(rates[: warm + 1])
+    assert max(rates) == pytest.approx(1)
+    assert warm / len(rates) == pytest.approx(1 / 12 if 'cifar100' in name else 1 / 4, abs=0.02)
+    assert rates[warm:] == sorted(rates[warm:], reverse=True)
+    assert rates[-1] < 0.01
