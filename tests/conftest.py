@@ -40,6 +40,13 @@ def _message_hub(request):
     MessageHub.get_instance(request.node.nodeid)
 
 
+def reach(iteration, of=100):
+    """Tells models of the iteration, as mmengine's runner does."""
+    hub = MessageHub.get_current_instance()
+    hub.update_info('iter', iteration)
+    hub.update_info('max_iters', of)
+
+
 def run_python(*arguments, check=True, returncode=0):
     """Runs a fresh interpreter; returns its output, stdout and stderr together."""
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])

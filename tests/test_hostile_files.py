@@ -224,6 +224,12 @@ def test_pretrained_of_a_prefix_that_is_not_there(tmp_path):
         MODELS.build(dict(classifier(2), init_cfg=init_cfg)).init_weights()
 
 
+def write_code_to_config(path, marker):
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['meta']['config'] = f'opened = str(open({str(marker)!r}, "w"))'
+    torch.save(checkpoint, path)
+
+
 def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
     """mmengine writes it as a text, and executes it on resuming."""
     path, marker = tmp_path / 'hostile.pth', tmp_path / 'pwned'
@@ -231,9 +237,7 @@ def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
     trained.model.head.fc.bias.data.fill_(7.0)
     trained.optim_wrapper = trained.build_optim_wrapper(trained.optim_wrapper)
     trained.save_checkpoint(str(tmp_path), path.name, meta=dict(epoch=0, iter=1))
-    checkpoint = torch.load(path, weights_only=False)
-    checkpoint['meta']['config'] = f'opened = str(open({str(marker)!r}, "w"))'
-    torch.save(checkpoint, path)
+    write_code_to_config(path, marker)
     resumed = runner(tmp_path / 'again', path, resume=True)
     resumed.load_or_resume()
     assert not marker.exists()
@@ -246,9 +250,7 @@ def test_nor_does_a_flexible_runner_run_it(tmp_path):
     first = digits(tmp_path / 'whole', **{'train_cfg.max_epochs': 1}, **settings)
     FlexibleRunner.from_cfg(first).train()
     path, marker = tmp_path / 'whole' / 'epoch_1.pth', tmp_path / 'pwned'
-    checkpoint = torch.load(path, weights_only=False)
-    checkpoint['meta']['config'] = f'opened = str(open({str(marker)!r}, "w"))'
-    torch.save(checkpoint, path)
+    write_code_to_config(path, marker)
     again = digits(tmp_path / 'again', load_from=str(path), resume=True, **settings)
     resumed = FlexibleRunner.from_cfg(again)
     resumed.train()

@@ -6,8 +6,10 @@ writes. ``weights_only`` does not help: to it the config is a harmless string.
 And as with ``load_from``, weights that do not fit stay random with a warning.
 """
 
+import contextlib
 import functools
 import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmengine.runner import FlexibleRunner, Runner
@@ -17,31 +19,26 @@ from .checkpoint_fit import watch_parameters
 
 @functools.cache  # Once, however often it is called.
 def resume_safely() -> None:
-    """Drops the config of a checkpoint before ``Runner.resume`` sees it.
+    """Drops the config of a checkpoint before ``resume`` of a runner sees it.
 
-    Every trainable parameter has to be in the checkpoint, and every error names
-    the file. Of a ``FlexibleRunner`` only the config is dropped: its strategy
-    loads the rest.
+    With a ``Runner`` every trainable parameter has to be in the checkpoint, and
+    every error names the file. A ``FlexibleRunner`` leaves that to its strategy.
     """
     original, flexible = Runner.resume, FlexibleRunner.resume
 
     @functools.wraps(original)
     def resume(self: Runner, filename: str, *args: Any, **kwargs: Any) -> None:
-        load = self.load_checkpoint
+        get_missing = watch_parameters(self.model)
 
-        def load_checkpoint(*args: Any, **kwargs: Any) -> dict:
-            get_missing = watch_parameters(self.model)
-            checkpoint = load(*args, **kwargs)
+        def check() -> None:
             parameters = dict(self.model.named_parameters())
             missing = [name for name in get_missing() if parameters[name].requires_grad]
             if missing:
                 raise ValueError(f'{len(missing)} parameters do not fit, first {missing[0]!r}')
-            checkpoint['meta'].pop('config', None)
-            return checkpoint
 
-        self.load_checkpoint = load_checkpoint
         try:
-            original(self, filename, *args, **kwargs)
+            with _dropping_config(self, 'load_checkpoint', check):
+                original(self, filename, *args, **kwargs)
         except (OSError, pickle.UnpicklingError):
             raise  # These name the file.
         except Exception as error:
@@ -49,23 +46,31 @@ def resume_safely() -> None:
                 f'{filename!r} cannot be resumed from, expected a checkpoint of the same config. '
                 f'{type(error).__name__}: {error}'
             ) from error
-        finally:
-            del self.load_checkpoint
 
     @functools.wraps(flexible)
     def resume_flexibly(self: FlexibleRunner, *args: Any, **kwargs: Any) -> None:
-        load = self.strategy.resume
-
-        def resume_strategy(*args: Any, **kwargs: Any) -> dict:
-            checkpoint = load(*args, **kwargs)
-            checkpoint['meta'].pop('config', None)
-            return checkpoint
-
-        self.strategy.resume = resume_strategy
-        try:
+        with _dropping_config(self.strategy, 'resume'):
             flexible(self, *args, **kwargs)
-        finally:
-            del self.strategy.resume
 
     Runner.resume = resume
     FlexibleRunner.resume = resume_flexibly
+
+
+@contextlib.contextmanager
+def _dropping_config(
+    owner: Any, name: str, check: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Lets a method that loads a checkpoint be checked, and give it without its config."""
+    load = getattr(owner, name)
+
+    def load_without_config(*args: Any, **kwargs: Any) -> dict:
+        checkpoint = load(*args, **kwargs)
+        check()
+        checkpoint['meta'].pop('config', None)
+        return checkpoint
+
+    setattr(owner, name, load_without_config)
+    try:
+        yield
+    finally:
+        delattr(owner, name)

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ..utils import expect
 
 
 def get_model(runner: Runner) -> Any:
@@ -16,3 +19,17 @@ def get_model(runner: Runner) -> Any:
         nn.Module: The model.
     """
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def expect_epochs(runner: Runner, hook: Hook) -> None:
+    """Refuses a hook of epochs where the training loop has none.
+
+    Args:
+        runner (Runner): The runner of the training process.
+        hook (Hook): The hook.
+
+    Raises:
+        ValueError: The loop is no ``EpochBasedTrainLoop``.
+    """
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    expect(by_epoch, f'train_cfg.by_epoch, with a {type(hook).__name__},', by_epoch, 'True')

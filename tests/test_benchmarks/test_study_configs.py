@@ -3,13 +3,12 @@
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 from mmpretrain.structures import DataSample
 from mmrazor.registry import MODELS
 
-from ..conftest import ROOT
+from ..conftest import ROOT, reach
 
 CONFIGS = ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'study'
 
@@ -60,9 +59,7 @@ def test_each_control_takes_one_part_out():
         simplifier = MODELS.build(dict(cfg, num_classes=10, _scope_='mmrazor'))
         if simplifier.lam_logit is not None:
             torch.nn.init.ones_(simplifier.lam_logit)
-        hub = MessageHub.get_current_instance()
-        hub.update_info('iter', iteration)
-        hub.update_info('max_iters', 8)
+        reach(iteration, of=8)
         logits = torch.randn(4, 10)
         target, factor = simplifier(logits), simplifier.current_factor
         return factor.item(), torch.allclose(target, factor * logits)

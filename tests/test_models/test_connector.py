@@ -3,14 +3,13 @@ from itertools import product
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from mmrazor.registry import MODELS
 from packaging.version import Version
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skd_mmrazor.models import AttentionSimplifierConnector
 
-from ..conftest import algorithm, batch, distiller
+from ..conftest import algorithm, batch, distiller, reach
 
 FORMS = list(product(('samples', 'classes'), (1, 4), ('log_softmax', 'scale')))
 # 2.0 has it for GPUs only.
@@ -82,13 +81,6 @@ def test_equals_the_formula(form):
     torch.nn.init.normal_(connector.key.weight)
     logits = torch.randn(5, 10, dtype=torch.float64)
     torch.testing.assert_close(connector(logits), attention_by_hand(connector, logits))
-
-
-def reach(iteration, of=100):
-    """Tells models of the iteration, as mmengine's runner does."""
-    hub = MessageHub.get_current_instance()
-    hub.update_info('iter', iteration)
-    hub.update_info('max_iters', of)
 
 
 @pytest.mark.parametrize('form', FORMS)

@@ -3,11 +3,11 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 
 from ...utils import expect, is_integer, is_number
-from ..utils import get_model
+from ..utils import expect_epochs, get_model
 
 
 @HOOKS.register_module()
@@ -55,8 +55,8 @@ class LossWeightWarmupHook(Hook):
             ValueError: The loop has no epochs, or the model no such distillation
                 loss with a ``loss_weight``.
         """
-        hook, by_epoch = type(self).__name__, isinstance(runner.train_loop, EpochBasedTrainLoop)
-        expect(by_epoch, f'train_cfg.by_epoch, with a {hook},', by_epoch, 'True')
+        expect_epochs(runner, self)
+        hook = type(self).__name__
         losses = _distill_losses(runner)
         names = list(losses)
         found = bool(names) if self.loss is None else self.loss in names

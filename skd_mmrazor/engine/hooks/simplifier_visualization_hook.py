@@ -10,14 +10,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from mmengine.visualization import MLflowVisBackend
 from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
 from ...utils import expect, is_integer
 from ...visualization import draw_simplification
-from ..utils import get_model
+from ..utils import expect_epochs, get_model
 
 
 @HOOKS.register_module()
@@ -44,7 +44,8 @@ class SimplifierVisualizationHook(Hook):
 
     Raises:
         ValueError: An argument is no positive integer, the distiller has no
-            simplifier, its logits are dense, or there is nothing to validate on.
+            simplifier, its logits are dense, the training has no epochs, or there is
+            nothing to validate on.
 
     Note:
         The student is the one that is trained, also with ``EMAHook``, whose average
@@ -77,9 +78,7 @@ class SimplifierVisualizationHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        key = f'train_cfg.by_epoch, with a {type(self).__name__},'
-        expect(by_epoch, key, by_epoch, 'True')
+        expect_epochs(runner, self)
         distiller = getattr(get_model(runner), 'distiller', None)
         known = hasattr(distiller, 'simplifier')
         expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
