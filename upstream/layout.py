@@ -45,7 +45,7 @@ IMPORTS = {
 }
 
 # Of tests/conftest.py; the models and batches are in files/.
-HELPERS = ('_seed', '_message_hub', 'ARGUMENTS', 'distiller', 'algorithm')
+HELPERS = ('_seed', '_message_hub', 'reach', 'ARGUMENTS', 'distiller', 'algorithm')
 # Tests of what patches 3 and 4 mend in mmrazor.
 DROPPED_TESTS = (
     'test_mmrazor_dkd_sums_whatever_its_reduction_says',
