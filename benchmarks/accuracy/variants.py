@@ -1,0 +1,124 @@
+"""Simplifiers that the method study tries beside the plugin's; nothing else uses them.
+
+Each starts where its teacher is, as the plugin's does.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmrazor.registry import MODELS
+from torch import Tensor, nn
+
+from skd_mmrazor.models import AttentionSimplifierConnector, SKDDistiller
+
+
+@MODELS.register_module()
+class StudentAwareSimplifier(AttentionSimplifierConnector):
+    """Samples look for those whose teacher's logits are like their student's own.
+
+    Args:
+        num_classes (int): Number of classes.
+        **kwargs: As for ``AttentionSimplifierConnector``, over samples.
+    """
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(num_classes, **kwargs)
+        self.student_query = nn.Linear(num_classes, self.query.out_features, bias=False)
+        with torch.no_grad():
+            self.student_query.weight.copy_(self.query.weight)
+        self.student: Tensor | None = None
+
+    def _project(self, tokens: Tensor) -> list[Tensor]:
+        query, key = super()._project(tokens)
+        if self.student is None:
+            return [query, key]
+        student = F.layer_norm(self._soften(self.student), self.student.shape[-1:])
+        asked = self.student_query(student).reshape(len(student), self.num_heads, -1)
+        return [(query + asked.transpose(0, 1)) / 2, key]
+
+
+@MODELS.register_module()
+class StudentAwareSKDDistiller(SKDDistiller):
+    """Shows the student's logits, of the recorder ``fc``, to the simplifier."""
+
+    def compute_distill_losses(self) -> dict[str, Tensor]:
+        """Computes the losses."""
+        self.simplifier.student = self.get_record('fc', from_student=True).detach()
+        return super().compute_distill_losses()
+
+
+@MODELS.register_module()
+class LowRankSimplifier(AttentionSimplifierConnector):
+    """The values are ``y`` and a learned map of it of a low rank, which starts at 0.
+
+    Args:
+        num_classes (int): Number of classes.
+        rank (int): The rank. Defaults to 4.
+        **kwargs: As for ``AttentionSimplifierConnector``, over samples.
+    """
+
+    def __init__(self, num_classes: int, rank: int = 4, **kwargs: Any) -> None:
+        super().__init__(num_classes, **kwargs)
+        self.down = nn.Linear(num_classes, rank, bias=False)
+        self.up = nn.Linear(rank, num_classes, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def _attend(self, soft: Tensor) -> Tensor:
+        averaged = super()._attend(soft)
+        return averaged + self.up(self.down(averaged))
+
+
+@MODELS.register_module()
+class KeepTopSimplifier(AttentionSimplifierConnector):
+    """Leaves the teacher's top class its probability, and simplifies the others."""
+
+    def forward_train(self, feature: Tensor) -> Tensor:
+        """Simplifies (N, C) teacher logits."""
+        teacher = (feature * self.current_factor / self.tau).log_softmax(dim=1)
+        soft = super().forward_train(feature) / self.tau
+        top = teacher.argmax(dim=1, keepdim=True)
+        mass = [x.scatter(1, top, -torch.inf).logsumexp(1, keepdim=True) for x in (teacher, soft)]
+        others = soft - mass[1] + mass[0]
+        return self.tau * others.scatter(1, top, teacher.gather(1, top))
+
+
+@MODELS.register_module()
+class KeepScaleSimplifier(AttentionSimplifierConnector):
+    """Gives each sample's logits the same scale, and gets its own back after."""
+
+    def forward_train(self, feature: Tensor) -> Tensor:
+        """Simplifies (N, C) teacher logits."""
+        std, mean = torch.std_mean(feature, dim=1, keepdim=True)
+        simplified = super().forward_train((feature - mean) / std * std.mean())
+        new_std, new_mean = torch.std_mean(simplified, dim=1, keepdim=True)
+        return (simplified - new_mean) / new_std * std * self.current_factor + mean
+
+
+@MODELS.register_module()
+class FidelitySKDDistiller(SKDDistiller):
+    """Adds how far the simplified targets are from the teacher's to the loss.
+
+    Args:
+        fidelity (float): The weight of their KL divergence. Defaults to 1.0.
+        **kwargs: As for ``SKDDistiller``.
+    """
+
+    def __init__(self, fidelity: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fidelity = fidelity
+
+    def compute_distill_losses(self) -> dict[str, Tensor]:
+        """Computes the losses, ``loss_fidelity`` among them."""
+        losses = super().compute_distill_losses()
+        losses['loss_fidelity'] = self.fidelity * self._divergence
+        return losses
+
+    def get_record(self, recorder: str, from_student: bool, **kwargs: Any) -> Any:
+        """Gets a record, and compares it with the teacher's where it is simplified."""
+        simplified = super().get_record(recorder, from_student, **kwargs)
+        if kwargs.get('simplify'):
+            teacher = super().get_record(recorder, from_student).detach()
+            targets = ((x / self.simplifier.tau).log_softmax(dim=1) for x in (simplified, teacher))
+            self._divergence = F.kl_div(*targets, reduction='batchmean', log_target=True)
+        return simplified
