@@ -9,6 +9,7 @@ MODULES = {
     'skd_mmrazor.models.connectors.attention_simplifier_connector': (
         'mmrazor.models.architectures.connectors.attention_simplifier_connector'
     ),
+    'skd_mmrazor.models.utils.attention': 'mmrazor.models.architectures.connectors.attention',
     'skd_mmrazor.models.losses.log_space_dkd_loss': 'mmrazor.models.losses.log_space_dkd_loss',
     'skd_mmrazor.models.losses.log_space_kl_divergence': (
         'mmrazor.models.losses.log_space_kl_divergence'
@@ -57,7 +58,7 @@ DROPPED_TESTS = (
 )
 DROPPED = {
     'skd_mmrazor.models.losses.teacher_gradient': ('_log_space_dkd',),
-    'skd_mmrazor.models.connectors.attention_simplifier_connector': ('_average_in_blocks',),
+    'skd_mmrazor.models.utils.attention': ('_attend_in_blocks',),
 }
 
 # mmrazor is tested from torch 1.8 and Python 3.7 on.
@@ -69,18 +70,17 @@ TEXTS = {
             'import torch.nn.functional as F\nfrom mmengine.runner import autocast\n',
         ),
         ('with torch.autocast(feature.device.type, enabled=False)', 'with autocast(enabled=False)'),
+    ],
+    'skd_mmrazor.models.utils.attention': [
+        ('import torch.nn.functional as F\n', ''),
         (
-            """        length, dims = query.shape[-2], max(query.shape[-1], values.shape[-1])
-        # Weights that are no larger than tokens and values are had at once.
-        if length <= 2 * dims:
-            averaged = _get_weights(query, key) @ values
-        else:
-            averaged = _average_in_blocks(query, key, values)
-        return averaged.reshape(soft.shape)
+            """    length, dims = query.shape[-2], max(query.shape[-1], values.shape[-1])
+    # Weights that are no larger than tokens and values are had at once.
+    if length <= 2 * dims:
+        return get_weights(query, key) @ values
+    return _attend_in_blocks(query, key, values)
 """,
-            """        averaged = _get_weights(query, key) @ values
-        return averaged.reshape(soft.shape)
-""",
+            '    return get_weights(query, key) @ values\n',
         ),
     ],
     'skd_mmrazor.models.distillers.composition': [

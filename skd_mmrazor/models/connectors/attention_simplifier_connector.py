@@ -8,6 +8,7 @@ from mmrazor.utils import RuntimeInfo
 from torch import Tensor, nn
 
 from ...utils import expect, is_integer, is_number
+from ..utils.attention import attend, get_weights
 
 # The score that a token starts with towards itself. Unlike tokens score near 0,
 # so attention starts on a token's own kind: e^8 is about 3000.
@@ -186,7 +187,7 @@ class AttentionSimplifierConnector(BaseConnector):
             classes; rows sum to 1.
         """
         query, key = self._project(self._get_tokens(self._soften(logits * self.current_factor)))
-        return _get_weights(query, key)
+        return get_weights(query, key)
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
@@ -244,13 +245,7 @@ class AttentionSimplifierConnector(BaseConnector):
         """
         query, key = self._project(self._get_tokens(soft))
         values = soft if self.attend_over == 'samples' else soft.unsqueeze(-1)
-        length, dims = query.shape[-2], max(query.shape[-1], values.shape[-1])
-        # Weights that are no larger than tokens and values are had at once.
-        if length <= 2 * dims:
-            averaged = _get_weights(query, key) @ values
-        else:
-            averaged = _average_in_blocks(query, key, values)
-        return averaged.reshape(soft.shape)
+        return attend(query, key, values).reshape(soft.shape)
 
     def _check(self, logits: Tensor) -> None:
         name = type(self).__name__
@@ -281,25 +276,3 @@ class AttentionSimplifierConnector(BaseConnector):
                 f'{name}: the teacher logits of shape {shape} have NaN or Inf in them, expected '
                 'finite numbers. Is the teacher checkpoint sound, and are its inputs?'
             )
-
-
-def _get_weights(query: Tensor, key: Tensor) -> Tensor:
-    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
-    weights = scores.softmax(dim=-1)
-    return weights.mean(dim=-3) if weights.shape[-3] > 1 else weights.squeeze(-3)
-
-
-def _average_in_blocks(query: Tensor, key: Tensor, values: Tensor) -> Tensor:
-    """``_get_weights(query, key) @ values``, of which all weights are never held.
-
-    The kernels for it want four dimensions and a single width, on GPUs a multiple
-    of 8. Zeros change no score but the scale.
-    """
-    head_dims, value_dims = query.shape[-1], values.shape[-1]
-    width = -8 * (-max(head_dims, value_dims) // 8)
-    query, key, padded = (
-        F.pad(x.flatten(0, -4), (0, width - x.shape[-1]))
-        for x in (query * (width / head_dims) ** 0.5, key, values.unsqueeze(-3))
-    )
-    averaged = F.scaled_dot_product_attention(query, key, padded.expand_as(query)).mean(dim=1)
-    return averaged[..., :value_dims].reshape(values.shape)
