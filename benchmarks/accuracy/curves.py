@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmpretrain.utils import load_json_log
 
 from .runs import Run, add_arguments, make_runs, train_all
+from .scalars import read_scalars
 from .summary import Row, get_machine, pair, summarise
 
 
@@ -36,11 +36,8 @@ def read_curve(run: Run) -> np.ndarray:
     Args:
         run (Run): One that has finished.
     """
-    logs = sorted(run.work_dir.glob('*/vis_data/scalars.json'))
-    # A run that was resumed has logged some steps twice.
-    records = {r['step']: r for log in logs for r in load_json_log(log)['train']}
     epochs: dict[int, list[float]] = {}
-    for _, record in sorted(records.items()):
+    for record in read_scalars(run.work_dir)['train']:
         epochs.setdefault(record['epoch'], []).append(record['loss'])
     return np.array([np.mean(losses) for losses in epochs.values()])
 

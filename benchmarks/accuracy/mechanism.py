@@ -22,11 +22,12 @@ from mmengine.config import Config, DictAction
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
-from mmpretrain.utils import load_json_log
 from torch import nn
 
 import skd_mmrazor  # noqa: F401  (before any config is parsed)
 from skd_mmrazor.engine.utils import get_model
+
+from .scalars import read_scalars
 
 PANELS = {
     'distill.simplified_entropy': 'entropy of the target, nats',
@@ -84,11 +85,10 @@ def train(config: Path, work_dir: Path, args: argparse.Namespace) -> None:
 
 
 def read_curves(work_dir: Path) -> dict[str, list[tuple[float, float]]]:
-    """The mean of each epoch, of all that the last run there has logged."""
-    log = load_json_log(max(work_dir.glob('*/vis_data/scalars.json')))
+    """The mean of each epoch, of all that was logged there."""
     epochs: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for mode in ('train', 'val'):
-        for record in log[mode]:
+    for records in read_scalars(work_dir).values():
+        for record in records:
             for key, value in record.items():
                 epochs[key][record.get('epoch', record['step'])].append(value)
     return {

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmpretrain.utils import load_json_log
+from .scalars import read_scalars
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -196,8 +196,7 @@ def _environment(run: Run, device: str) -> dict[str, str]:
 def _write_result(run: Run, device: str) -> None:
     checkpoint = Path((run.work_dir / 'last_checkpoint').read_text().strip())
     epoch = int(re.findall(r'\d+', checkpoint.stem)[-1])
-    logs = sorted(run.work_dir.glob('*/vis_data/scalars.json'))
-    found = [r for log in logs for r in load_json_log(log)['val'] if r['step'] == epoch]
+    found = [r for r in read_scalars(run.work_dir)['val'] if r['step'] == epoch]
     if not found:
         # Killed after its last checkpoint, before its last validation.
         command = run.command('test', str(checkpoint))
