@@ -122,3 +122,38 @@ class FidelitySKDDistiller(SKDDistiller):
             targets = ((x / self.simplifier.tau).log_softmax(dim=1) for x in (simplified, teacher))
             self._divergence = F.kl_div(*targets, reduction='batchmean', log_target=True)
         return simplified
+
+
+@MODELS.register_module()
+class StudentPacedSimplifier(AttentionSimplifierConnector):
+    """Softens by what the student can say, and not by how long it has trained.
+
+    The factor is ``pace`` times the share of the teacher's logits that the student's
+    have reached, the slope of their regression over a batch, but at least
+    ``start_factor`` and at most 1.
+
+    Args:
+        num_classes (int): Number of classes.
+        pace (float): How far the target is ahead of the student. Defaults to 2.0.
+        **kwargs: As for ``AttentionSimplifierConnector``.
+    """
+
+    def __init__(self, num_classes: int, pace: float = 2.0, **kwargs: Any) -> None:
+        super().__init__(num_classes, **kwargs)
+        self.pace = pace
+        self.student: Tensor | None = None
+        self._teacher: Tensor | None = None
+
+    @property
+    def current_factor(self) -> Tensor:
+        """The factor, a scalar in [start_factor, 1]."""
+        if self.student is None or self._teacher is None:
+            return self.query.weight.new_ones(())
+        student, teacher = (x - x.mean(dim=1, keepdim=True) for x in (self.student, self._teacher))
+        reached = (student * teacher).sum() / teacher.square().sum()
+        return (self.pace * reached).clamp(self.start_factor, 1)
+
+    def forward_train(self, feature: Tensor) -> Tensor:
+        """Simplifies (N, C) teacher logits."""
+        self._teacher = feature.detach()
+        return super().forward_train(feature)

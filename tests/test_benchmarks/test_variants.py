@@ -12,12 +12,19 @@ from benchmarks.accuracy.variants import (
     KeepTopSimplifier,
     LowRankSimplifier,
     StudentAwareSimplifier,
+    StudentPacedSimplifier,
 )
 
 from ..conftest import ROOT
 
 CONFIGS = sorted((ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'variants').glob('*.py'))
-KINDS = [KeepScaleSimplifier, KeepTopSimplifier, LowRankSimplifier, StudentAwareSimplifier]
+KINDS = [
+    KeepScaleSimplifier,
+    KeepTopSimplifier,
+    LowRankSimplifier,
+    StudentAwareSimplifier,
+    StudentPacedSimplifier,
+]
 
 
 @pytest.fixture
@@ -26,7 +33,7 @@ def logits():
 
 
 def make(kind, **kwargs):
-    return kind(num_classes=10, tau=2.0, start_factor=1, lam=0.5, **kwargs).double()
+    return kind(num_classes=10, **{**dict(tau=2.0, start_factor=1, lam=0.5), **kwargs}).double()
 
 
 def target(simplifier, logits):
@@ -75,6 +82,17 @@ def test_what_the_student_says_decides_whom_a_sample_attends_to(logits):
     torch.testing.assert_close(simplifier.get_attention(logits), alone)
     simplifier.student = logits.roll(1, dims=0)
     assert not simplifier.get_attention(logits).allclose(alone, atol=0.1)
+
+
+@pytest.mark.parametrize(('share', 'expected'), [(0.0, 0.1), (0.2, 0.4), (0.7, 1.0), (-1.0, 0.1)])
+def test_the_target_stays_ahead_of_what_the_student_has_reached(share, expected, logits):
+    simplifier = make(StudentPacedSimplifier, start_factor=0.1, lam=0.0)
+    # What the student says beside the teacher's logits does not count.
+    wrong = torch.randn_like(logits)
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    wrong -= centred * (wrong * centred).sum() / centred.square().sum()
+    simplifier.student = share * logits + wrong
+    torch.testing.assert_close(simplifier(logits), expected * logits)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
