@@ -34,7 +34,7 @@ SKDDistiller finds the losses that take the teacher's logits, reads the
 number of classes from the teacher and the temperature from the loss,
 and replaces KLDivergence and DKDLoss, which keep the gradient from the
 teacher, by log-space versions of equal value. The softening is stronger
-at first and fades over a share of the training (start_factor, warmup_ratio).
+at first and fades within 1,000 iterations (start_factor, warmup_iters).
 Accuracies on ImageNet have not been measured.
 """
 

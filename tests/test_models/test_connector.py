@@ -85,21 +85,22 @@ def test_equals_the_formula(form):
 
 @pytest.mark.parametrize('form', FORMS)
 @pytest.mark.parametrize(
-    ('start', 'ratio', 'iteration', 'factor'),
+    ('start', 'iters', 'iteration', 'factor'),
     [
-        (0.25, 1, 0, 0.25),
-        (0.25, 1, 40, 0.55),
-        (0.25, 1, 100, 1),
-        (0.25, 1, 130, 1),
-        (0.25, 0.5, 20, 0.55),
-        (0.25, 0.5, 50, 1),
-        (0.1, 0.5, 25, 0.55),
-        (1, 0.5, 0, 1),
+        (0.25, 50, 0, 0.25),
+        (0.25, 50, 20, 0.55),
+        (0.25, 50, 50, 1),
+        (0.25, 50, 130, 1),
+        (0.1, 50, 25, 0.55),
+        (1, 50, 0, 1),
+        # A training of 100 iterations is over before.
+        (0.25, 1000, 40, 0.55),
+        (0.25, 1000, 100, 1),
     ],
 )
 @pytest.mark.parametrize('shape', [(5, 10), (2, 10, 3, 5)])
-def test_softens_less_from_iteration_to_iteration(form, start, ratio, iteration, factor, shape):
-    connector = build(*form, learn_lam=False, start_factor=start, warmup_ratio=ratio)
+def test_softens_less_from_iteration_to_iteration(form, start, iters, iteration, factor, shape):
+    connector = build(*form, learn_lam=False, start_factor=start, warmup_iters=iters)
     logits = torch.randn(shape, dtype=torch.float64)
     expected = connector(factor * logits)
     reach(iteration)
@@ -273,9 +274,9 @@ def test_logits_that_are_not_finite_are_refused(value):
         ('start_factor', 0),
         ('start_factor', 1.5),
         ('start_factor', '0.25'),
-        ('warmup_ratio', 0),
-        ('warmup_ratio', 1.5),
-        ('warmup_ratio', '0.25'),
+        ('warmup_iters', 0),
+        ('warmup_iters', 0.25),
+        ('warmup_iters', '1000'),
     ],
 )
 def test_bad_arguments_are_named(key, value):

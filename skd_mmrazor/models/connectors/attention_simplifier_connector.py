@@ -36,10 +36,10 @@ class AttentionSimplifierConnector(BaseConnector):
     A loss that divides :math:`\hat z` by :math:`\tau` sees
     :math:`\mathrm{softmax}(\hat y)`, so nothing is softened twice.
 
-    The factor :math:`s` grows linearly, by iterations, from ``start_factor`` to 1
-    over the first ``warmup_ratio`` of the training: a student that knows little yet
-    gets a softer target. It is read from mmengine's ``MessageHub``; where nothing is
-    trained it is 1.
+    The factor :math:`s` grows linearly from ``start_factor`` to 1 over the first
+    ``warmup_iters`` iterations of a training: a student that knows little yet gets a
+    softer target. They are read from mmengine's ``MessageHub``; where nothing is
+    trained :math:`s` is 1.
     With :math:`s = 1` and :math:`\lambda = 0` the teacher's logits come back as
     they went in.
 
@@ -73,8 +73,8 @@ class AttentionSimplifierConnector(BaseConnector):
             :math:`y = s z / \tau`. Defaults to ``'log_softmax'``.
         start_factor (float): :math:`s` in the first iteration, in (0, 1]; 1 turns
             the schedule off. Defaults to 0.25.
-        warmup_ratio (float): The share of all iterations after which :math:`s` is 1,
-            in (0, 1]. Defaults to 0.25.
+        warmup_iters (int): The iterations after which :math:`s` is 1; in a shorter
+            training, all of them. Defaults to 1000.
         init_cfg (dict, optional): Initialization config. Defaults to None.
 
     Raises:
@@ -97,7 +97,7 @@ class AttentionSimplifierConnector(BaseConnector):
         learn_lam: bool = True,
         softening: str = 'log_softmax',
         start_factor: float = 0.25,
-        warmup_ratio: float = 0.25,
+        warmup_iters: int = 1000,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -107,6 +107,7 @@ class AttentionSimplifierConnector(BaseConnector):
             ('num_classes', num_classes, 2),
             ('embed_dims', embed_dims, 1),
             ('num_heads', num_heads, 1),
+            ('warmup_iters', warmup_iters, 1),
         ):
             valid = is_integer(value, minimum)
             expect(valid, f'{name}: {key}', value, f'an integer of at least {minimum}')
@@ -119,9 +120,8 @@ class AttentionSimplifierConnector(BaseConnector):
         expect(known, f'{name}: attend_over', attend_over, "'samples' or 'classes'")
         known = softening in ('log_softmax', 'scale')
         expect(known, f'{name}: softening', softening, "'log_softmax' or 'scale'")
-        for key, share in (('start_factor', start_factor), ('warmup_ratio', warmup_ratio)):
-            valid = is_number(share) and 0 < share <= 1
-            expect(valid, f'{name}: {key}', share, 'a number in (0, 1]')
+        valid = is_number(start_factor) and 0 < start_factor <= 1
+        expect(valid, f'{name}: start_factor', start_factor, 'a number in (0, 1]')
         known = init_cfg is None or isinstance(init_cfg, (dict, list))
         expect(known, f'{name}: init_cfg', init_cfg, 'a dict, or a list of dicts')
         self.num_classes = num_classes
@@ -131,7 +131,7 @@ class AttentionSimplifierConnector(BaseConnector):
         self.lam = float(lam)
         self.softening = softening
         self.start_factor = float(start_factor)
-        self.warmup_ratio = float(warmup_ratio)
+        self.warmup_iters = warmup_iters
         self._finite = False
 
         if attend_over == 'classes':
@@ -170,9 +170,10 @@ class AttentionSimplifierConnector(BaseConnector):
     def current_factor(self) -> Tensor:
         """:math:`s`, a scalar in [start_factor, 1]."""
         training = RuntimeInfo.info()
-        done = training['iter'] / training['max_iters'] if 'max_iters' in training else 1.0
-        done = min(done / self.warmup_ratio, 1.0)
-        factor = self.start_factor + (1 - self.start_factor) * done
+        share = 1.0
+        if 'max_iters' in training:
+            share = min(training['iter'] / min(self.warmup_iters, training['max_iters']), 1.0)
+        factor = self.start_factor + (1 - self.start_factor) * share
         return self.query.weight.new_full((), factor)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
 _base_ = ['./skd_kd.py']
 
 # The softening fades over the whole training.
-model = dict(distiller=dict(simplifier=dict(warmup_ratio=1)))
+model = dict(distiller=dict(simplifier=dict(warmup_iters=1000000)))
