@@ -11,9 +11,9 @@ from ..conftest import algorithm, classifier, distiller
 KL = {'loss_kl': dict(type='KLDivergence', tau=4)}
 
 
-def student():
+def student(width=2):
     """A classifier without layers that see the batch: GroupNorm of one group."""
-    cfg = classifier(2)
+    cfg = classifier(width)
     cfg['head']['init_cfg'] = dict(type='Normal', layer='Linear', std=1.0)
     cfg['backbone']['norm_cfg'] = dict(type='GN', num_groups=1)
     return cfg

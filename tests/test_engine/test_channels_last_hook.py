@@ -1,10 +1,19 @@
 import pytest
 import torch
+from mmengine.runner import Runner
 from torch import nn
 
-from .runs import difference, logged, train, weights
+from .runs import difference, logged, run_config, student, weights
 
 HOOK = dict(type='mmrazor.ChannelsLastHook')
+
+
+def train(work_dir, width=8, **settings):
+    cfg = run_config(work_dir, **settings)
+    cfg.model.architecture = student(width)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
 
 
 def layouts(runner):
@@ -50,3 +59,24 @@ def test_a_run_resumes_with_it_and_without(tmp_path, first):
     ours, theirs = (torch.load(f'{r.work_dir}/iter_4.pth') for r in (runner, whole))
     assert list(ours['state_dict']) == list(theirs['state_dict'])
     assert difference(weights(runner.model), weights(whole.model)) < 1e-5
+
+
+def test_what_onednn_cannot_train_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r'in_channels of .*downsample.*=7, expected at least 8.*6035'
+    ):
+        train(tmp_path, width=7, custom_hooks=[HOOK])
+
+
+@pytest.mark.parametrize('stride', [2, 3])
+@pytest.mark.parametrize('in_channels', [8, 9])
+def test_what_is_not_refused_has_its_gradient(in_channels, stride):
+    """What would be wrong on some processors, with a channel less."""
+    conv = nn.Conv2d(in_channels, 4, 1, stride, bias=False).to(memory_format=torch.channels_last)
+    exact = nn.Conv2d(in_channels, 4, 1, stride, bias=False).double()
+    exact.load_state_dict(conv.state_dict())
+    images = torch.randn(8, in_channels, 9, 9)
+    for module in (conv, exact):
+        out = module(images.to(module.weight.dtype, memory_format=torch.channels_last))
+        out.square().sum().backward()
+    torch.testing.assert_close(conv.weight.grad.double(), exact.weight.grad, rtol=1e-4, atol=1e-4)

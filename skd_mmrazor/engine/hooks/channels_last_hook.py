@@ -4,7 +4,9 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
+from torch import nn
 
+from ...utils import expect
 from ..utils import get_model
 
 
@@ -30,6 +32,10 @@ class ChannelsLastHook(Hook):
         Under ``DistributedDataParallel`` torch warns that the strides of
         gradients are not those of its buckets: it copies them.
 
+        On a CPU a strided 1x1 convolution of fewer than 8 channels is refused where it
+        is trained. oneDNN writes its gradient past the end of a buffer: numbers are
+        wrong, or the process ends. (https://github.com/uxlfoundation/oneDNN/issues/6035)
+
     Examples:
         >>> custom_hooks = [dict(type='mmrazor.ChannelsLastHook')]
     """
@@ -39,6 +45,21 @@ class ChannelsLastHook(Hook):
 
         Args:
             runner (Runner): The runner of the training process.
+
+        Raises:
+            ValueError: oneDNN cannot train one of the convolutions so.
         """
+        model = get_model(runner)
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Conv2d):
+                key = f'ChannelsLastHook: in_channels of {name}'
+                expected = 'at least 8 on a CPU, for a strided 1x1 convolution (oneDNN issue 6035)'
+                expect(not _is_unsafe(module), key, module.in_channels, expected)
         # Convolutions of one and three dimensions have other formats, and stay.
-        get_model(runner).to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)
+
+
+def _is_unsafe(conv: nn.Conv2d) -> bool:
+    strided = conv.kernel_size == (1, 1) and max(conv.stride) > 1
+    trained_on_cpu = conv.weight.requires_grad and conv.weight.device.type == 'cpu'
+    return strided and trained_on_cpu and conv.in_channels < 8
