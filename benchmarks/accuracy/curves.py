@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .runs import Run, add_arguments, make_runs, train_all
-from .scalars import read_scalars
+from .scalars import read_curves
 from .summary import Row, get_machine, pair, summarise
 
 
@@ -36,10 +36,7 @@ def read_curve(run: Run) -> np.ndarray:
     Args:
         run (Run): One that has finished.
     """
-    epochs: dict[int, list[float]] = {}
-    for record in read_scalars(run.work_dir)['train']:
-        epochs.setdefault(record['epoch'], []).append(record['loss'])
-    return np.array([np.mean(losses) for losses in epochs.values()])
+    return np.array([loss for _, loss in read_curves(run.work_dir)['loss']])
 
 
 def to_markdown(metrics: dict[str, list[Row]]) -> str:

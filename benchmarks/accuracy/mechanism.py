@@ -12,10 +12,8 @@ Usage:
 import argparse
 import json
 import math
-from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
@@ -27,7 +25,7 @@ from torch import nn
 import skd_mmrazor  # noqa: F401  (before any config is parsed)
 from skd_mmrazor.engine.utils import get_model
 
-from .scalars import read_scalars
+from .scalars import read_curves
 
 PANELS = {
     'distill.simplified_entropy': 'entropy of the target, nats',
@@ -82,19 +80,6 @@ def train(config: Path, work_dir: Path, args: argparse.Namespace) -> None:
     runner = Runner.from_cfg(cfg)
     runner.register_hook(MechanismHook())
     runner.train()
-
-
-def read_curves(work_dir: Path) -> dict[str, list[tuple[float, float]]]:
-    """The mean of each epoch, of all that was logged there."""
-    epochs: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for records in read_scalars(work_dir).values():
-        for record in records:
-            for key, value in record.items():
-                epochs[key][record.get('epoch', record['step'])].append(value)
-    return {
-        key: [(epoch, float(np.mean(values))) for epoch, values in found.items()]
-        for key, found in epochs.items()
-    }
 
 
 def plot(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) -> None:

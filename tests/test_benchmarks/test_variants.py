@@ -32,8 +32,8 @@ def logits():
     return torch.randn(16, 10, dtype=torch.float64) * 4
 
 
-def make(kind, **kwargs):
-    return kind(num_classes=10, **{**dict(tau=2.0, start_factor=1, lam=0.5), **kwargs}).double()
+def make(kind, start_factor=1, lam=0.5, **kwargs):
+    return kind(num_classes=10, tau=2.0, start_factor=start_factor, lam=lam, **kwargs).double()
 
 
 def target(simplifier, logits):

@@ -26,14 +26,14 @@ def teacher():
     return cfg
 
 
-def run_config(work_dir, iters=4, batch_size=8, simplifier=(), **settings):
+def run_config(work_dir, iters=4, batch_size=8, simplifier=(), width=2, **settings):
     """A config that trains on 8 * 4 digits in their order; ``settings`` override."""
     simplifier = dict(type='AttentionSimplifierConnector', **dict(simplifier))
     cfg = dict(
         default_scope='mmpretrain',
         model=algorithm(
             distiller(KL, simplifier=simplifier),
-            architecture=student(),
+            architecture=student(width),
             teacher=teacher(),
             data_preprocessor=dict(
                 type='mmpretrain.ClsDataPreprocessor', num_classes=10, mean=[78.4], std=[96.1]

@@ -1,19 +1,15 @@
 import pytest
 import torch
-from mmengine.runner import Runner
 from torch import nn
 
-from .runs import difference, logged, run_config, student, weights
+from . import runs
+from .runs import difference, logged, weights
 
 HOOK = dict(type='mmrazor.ChannelsLastHook')
 
 
 def train(work_dir, width=8, **settings):
-    cfg = run_config(work_dir, **settings)
-    cfg.model.architecture = student(width)
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    return runner
+    return runs.train(work_dir, width=width, **settings)
 
 
 def layouts(runner):
