@@ -35,9 +35,20 @@ def test_mmrazor_has_19_configs():
     assert len(CONFIGS) == 19
 
 
+def load_for_steps(name, data, skd):
+    """A config whose first logged step is the student's first.
+
+    ZSKT logs the last of ten, by when rounding errors have grown to a percent.
+    """
+    cfg = load(name, data, skd)
+    if name in DATA_FREE:
+        cfg.model.student_iter = 1
+    return cfg
+
+
 @pytest.mark.parametrize('name', CONFIGS)
 def test_trains_as_it_is_and_with_skd(name, data):
-    plain = history(train(load(name, data, skd=False)))
+    plain = history(train(load_for_steps(name, data, skd=False)))
     assert plain
     assert all(values.isfinite().all() for values in plain.values())
     if name in REFUSED:
@@ -53,7 +64,7 @@ def test_trains_as_it_is_and_with_skd(name, data):
             parameter.register_hook(gradients[key].append)
 
     # Without the schedule, λ = 0 is where SKD is its base.
-    cfg = load(name, data, skd=True)
+    cfg = load_for_steps(name, data, skd=True)
     cfg.model.distiller.simplifier.start_factor = 1
     runner = train(cfg, before=collect)
     for key, values in gradients.items():
