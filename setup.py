@@ -96,6 +96,7 @@ setup(
         # timm has the teacher of mmrazor's DeiT config.
         'tests': [
             'pytest',
+            'pytest-xdist',
             'hypothesis',
             'onnx',
             'onnxruntime',
