@@ -71,7 +71,11 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def enable_amp(optim_wrapper: ConfigDict) -> None:
-    """Turns the config of an ``OptimWrapper`` into that of an ``AmpOptimWrapper``."""
+    """Turns the config of an ``OptimWrapper`` into that of an ``AmpOptimWrapper``.
+
+    Of a data-free config it is the student's: as with mmrazor, the generator keeps its.
+    """
+    optim_wrapper = optim_wrapper.get('architecture', optim_wrapper)
     kind = optim_wrapper.get('type', 'OptimWrapper')
     kind = getattr(kind, '__name__', kind)  # A class, in a Python-style config.
     if kind == 'AmpOptimWrapper':

@@ -1,8 +1,8 @@
 """Resuming runs no code of the checkpoint, and resumes all of the model.
 
-mmengine writes the config into every checkpoint, as a text, and on resuming
-*executes* that text, to look for the number of GPUs of a format that it no longer
-writes. ``weights_only`` does not help: to it the config is a harmless string.
+Where a checkpoint has a config as a text, ``meta['config']`` of an old format,
+mmengine *executes* it on resuming, to look for the number of GPUs. ``weights_only``
+does not help: to it the config is a harmless string.
 And as with ``load_from``, weights that do not fit stay random with a warning.
 """
 

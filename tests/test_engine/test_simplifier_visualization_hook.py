@@ -99,6 +99,24 @@ def test_a_loop_without_epochs_is_refused(tmp_path):
         train(tmp_path, **options(HOOK, **loop))
 
 
+def test_a_model_without_a_teacher_is_refused(tmp_path):
+    cfg = digits(tmp_path, **options(HOOK))
+    cfg.model.type = 'SelfDistill'
+    del cfg.model.teacher, cfg.model.teacher_ckpt, cfg.val_cfg.type
+    with pytest.raises(ValueError, match=r"model\.type='SelfDistill', expected .* a teacher"):
+        Runner.from_cfg(cfg).train()
+
+
+def test_dense_logits_are_refused_before_training(tmp_path):
+    cfg = digits(tmp_path, **options(dict(HOOK, interval=100)))
+    cfg.model.teacher = cfg.model.architecture
+    for side in ('student_recorders', 'teacher_recorders'):
+        cfg.model.distiller[side].fc.source = 'backbone.conv1'
+    cfg.model.distiller.simplify = dict(loss_kl='preds_T')
+    with pytest.raises(ValueError, match=r"shape of the teacher's logits.*dense ones cannot"):
+        Runner.from_cfg(cfg).train()
+
+
 def test_the_teacher_is_drawn_in_evaluation_mode_beside_a_frozen_teacher_hook(tmp_path):
     class LookTwice(SimplifierVisualizationHook):
         def _draw(self, runner, model):
@@ -126,7 +144,7 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     draw = simplifier_visualization_hook.draw_simplification
 
     def spy(*arguments):
-        drawn.extend(arguments)
+        drawn[:] = arguments
         return draw(*arguments)
 
     monkeypatch.setattr(simplifier_visualization_hook, 'draw_simplification', spy)
@@ -197,7 +215,7 @@ def test_the_attention_of_either_kind_of_token_is_drawn(monkeypatch, tmp_path, t
     )
     simplifier = {'model.distiller.simplifier.attend_over': tokens}
     train(tmp_path, **options(dict(HOOK, batch_size=8, interval=2), **simplifier))
-    ((weights, names),) = drawn
+    *_, (weights, names) = drawn
     number = dict(samples=8, classes=10)[tokens]
     assert weights.shape == (number, number)
     assert len(names) == number

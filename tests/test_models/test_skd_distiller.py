@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
+from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS
 
 from skd_mmrazor.models import LogSpaceDKDLoss, LogSpaceKLDivergence
@@ -184,6 +185,13 @@ def test_statistics_are_logged_and_not_optimised():
     assert logged['distill.lam'] == 0
 
 
+def test_a_gpu_is_still_to_be_asked_about_its_logits_once_built():
+    """The distiller tries its simplifier on sound logits of its own, on the CPU."""
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
+    with pytest.raises(RuntimeError, match='meta'):
+        model.distiller.simplifier(torch.randn(6, 10, device='meta'))
+
+
 @pytest.mark.parametrize(('loss', 'reached'), [({}, False), (dict(teacher_detach=False), True)])
 def test_a_trainable_teacher_is_reached_only_where_the_loss_says_so(loss, reached):
     losses = {'loss_kl': dict(type='KLDivergence', tau=4, **loss)}
@@ -191,6 +199,16 @@ def test_a_trainable_teacher_is_reached_only_where_the_loss_says_so(loss, reache
     model(*batch(), mode='loss')['distill.loss_kl'].backward()
     assert model.distiller.simplifier.lam_logit.grad.abs() > 0
     assert (model.teacher.head.fc.weight.grad is not None) is reached
+
+
+def test_a_trainable_teacher_learns_by_a_loss_that_always_lets_it():
+    reached = []
+    for skd in (False, True):
+        losses = {'loss_wsld': LOGIT_LOSSES['WSLD']}
+        model = build(losses, skd, algorithm_arguments=dict(teacher_trainable=True))
+        model(*batch(), mode='loss')['distill.loss_wsld'].backward()
+        reached.append(model.teacher.head.fc.weight.grad)
+    assert all(gradient.abs().sum() > 0 for gradient in reached)
 
 
 def test_what_one_loss_keeps_from_a_trainable_teacher_no_other_loss_passes():
@@ -463,6 +481,25 @@ def test_ofd_and_byot_keep_their_distillers():
     assert type(plain) is SKDDistiller
     # EMA copies models.
     assert type(copy.deepcopy(ofd)) is type(ofd)
+
+
+@MODELS.register_module()
+class ScalingDistiller(ConfigurableDistiller):
+    """A distiller whose records can be scaled."""
+
+    def get_record(self, *args, scale=1.0, **kwargs):
+        """Gets a record times ``scale``."""
+        return scale * super().get_record(*args, **kwargs)
+
+
+def test_a_record_has_the_keys_of_its_base():
+    cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, base='ScalingDistiller')
+    cfg['loss_forward_mappings']['loss_kl']['preds_S']['scale'] = 2.0
+    model = MODELS.build(algorithm(copy.deepcopy(cfg)))
+    assert model(*batch(), mode='loss')['distill.loss_kl'] > 0
+    cfg['loss_forward_mappings']['loss_kl']['preds_S']['simplify'] = True
+    with pytest.raises(ValueError, match=r"preds_S\.simplify=True, .*\[.*'scale'\]"):
+        MODELS.build(algorithm(cfg))
 
 
 @pytest.mark.parametrize('base', ['NoDistiller', 'L1Loss', 3])

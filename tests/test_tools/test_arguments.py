@@ -69,6 +69,18 @@ def test_amp_turns_the_wrapper():
         train.enable_amp(ConfigDict(type='ApexOptimWrapper'))
 
 
+def test_amp_of_a_data_free_config_is_the_students():
+    wrapper = ConfigDict(
+        constructor='mmrazor.SeparateOptimWrapperConstructor',
+        architecture=dict(optimizer=dict(type='SGD', lr=0.1)),
+        generator=dict(optimizer=dict(type='Adam', lr=1e-3)),
+    )
+    train.enable_amp(wrapper)
+    assert wrapper.architecture.type == 'AmpOptimWrapper'
+    assert wrapper.keys() == {'constructor', 'architecture', 'generator'}
+    assert wrapper.generator.keys() == {'optimizer'}
+
+
 def test_auto_scale_lr_needs_a_base_batch_size():
     cfg = Config(dict(auto_scale_lr=dict(base_batch_size=256)))
     train.enable_auto_scale_lr(cfg)

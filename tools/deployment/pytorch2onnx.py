@@ -5,9 +5,10 @@ Usage:
     python tools/deployment/pytorch2onnx.py CONFIG CHECKPOINT [--shape 224] [--output-file X.onnx]
 
 The graph takes ``images``, float32 of shape (N, channels, height, width) with values
-from 0 to 255 and the channels in OpenCV's order, BGR: normalization is inside. It
-gives ``scores``, the softmax of shape (N, classes), or ``logits`` with ``--logits``.
-N is free. The names of the classes are in the file's metadata, as JSON.
+from 0 to 255: normalization is inside. The channels are in the order of the files that
+the config loads: OpenCV's, BGR, where its ``data_preprocessor`` has ``to_rgb=True``, and
+RGB for CIFAR. It gives ``scores``, the softmax of shape (N, classes), or ``logits`` with
+``--logits``. N is free. The names of the classes are in the file's metadata, as JSON.
 """
 
 import argparse

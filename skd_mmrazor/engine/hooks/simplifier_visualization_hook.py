@@ -44,8 +44,8 @@ class SimplifierVisualizationHook(Hook):
 
     Raises:
         ValueError: An argument is no positive integer, the distiller has no
-            simplifier, its logits are dense, the training has no epochs, or there is
-            nothing to validate on.
+            simplifier, its logits are dense, the training has no epochs, there is
+            nothing to validate on, or the model has no teacher beside its student.
 
     Note:
         The student is the one that is trained, also with ``EMAHook``, whose average
@@ -73,16 +73,21 @@ class SimplifierVisualizationHook(Hook):
         self.num_classes = num_classes
 
     def before_train(self, runner: Runner) -> None:
-        """Looks for the simplifier and the images, before anything is trained.
+        """Tries to draw, before anything is trained.
 
         Args:
             runner (Runner): The runner of the training process.
         """
         expect_epochs(runner, self)
-        distiller = getattr(get_model(runner), 'distiller', None)
+        model = get_model(runner)
+        distiller = getattr(model, 'distiller', None)
         known = hasattr(distiller, 'simplifier')
         expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
+        expected = 'one with a teacher of its own to draw'
+        expect(hasattr(model, 'teacher'), 'model.type', type(model).__name__, expected)
         expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
+        with _leaving_as_it_was(model):
+            self._draw(runner, model)
 
     @master_only
     def after_train_epoch(self, runner: Runner) -> None:

@@ -268,11 +268,13 @@ class AttentionSimplifierConnector(BaseConnector):
             )
         # A GPU has to be waited for, so it is asked until it said yes once: an unsound
         # checkpoint shows at the start. NonFiniteLossHook names what comes later.
-        if self._finite and logits.device.type != 'cpu':
+        on_cpu = logits.device.type == 'cpu'
+        if self._finite and not on_cpu:
             return
         # The extremes are NaN where any value is, and cost less than all of isfinite.
-        self._finite = bool(logits.amin().isfinite() & logits.amax().isfinite())
-        if not self._finite:
+        finite = bool(logits.amin().isfinite() & logits.amax().isfinite())
+        self._finite = finite and not on_cpu
+        if not finite:
             raise ValueError(
                 f'{name}: the teacher logits of shape {shape} have NaN or Inf in them, expected '
                 'finite numbers. Is the teacher checkpoint sound, and are its inputs?'

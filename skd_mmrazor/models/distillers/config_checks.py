@@ -4,7 +4,6 @@ import warnings
 from inspect import Parameter, signature
 from typing import Any
 
-from mmrazor.models.distillers import ConfigurableDistiller
 from torch import nn
 
 from ...utils import expect, is_number, naming
@@ -20,6 +19,9 @@ STUDENT_LOGITS = {
 }
 # What ``SKDDistiller`` logs beside the losses.
 _LOGGED = ('teacher_entropy', 'simplified_entropy', 'agreement', 'lam')
+_NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+# What it marks a record by that is to be simplified.
+_MARKS = ('simplify', 'detach')
 
 
 def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
@@ -32,14 +34,9 @@ def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
     Raises:
         ValueError: Names the argument, what it is and what it may be.
     """
-    known = {
-        name
-        for base in distiller.__mro__
-        for name, parameter in signature(base.__init__).parameters.items()  # type: ignore[misc]
-        if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD and name != 'self'
-    }
+    known = _get_arguments(distiller, '__init__')
     for name, value in kwargs.items():
-        expect(name in known, f'distiller.{name}', value, f'one of the arguments {sorted(known)}')
+        expect(name in known, f'distiller.{name}', value, f'one of the arguments {known}')
     check_init_cfg('distiller.init_cfg', kwargs.get('init_cfg'))
     for part in PARTS:
         value = kwargs.get(part)
@@ -64,13 +61,26 @@ def check_arguments(distiller: type, kwargs: dict[str, Any]) -> None:
         expect(loss in losses, key, mapping, f'one of distill_losses: {list(losses)}')
         expect(isinstance(mapping, dict), key, mapping, 'a dict of arguments')
         for argument, record in mapping.items():
-            _check_record(f'{key}.{argument}', record, kwargs)
+            _check_record(f'{key}.{argument}', record, distiller, kwargs)
 
 
-def _check_record(key: str, record: Any, kwargs: dict[str, Any]) -> None:
+def _get_arguments(distiller: type, method: str) -> list[str]:
+    """The arguments that a method takes, in the class or in one it passes them to."""
+    return sorted(
+        {
+            name
+            for base in distiller.__mro__
+            if hasattr(base, method)
+            for name, parameter in signature(getattr(base, method)).parameters.items()
+            if parameter.kind in _NAMED and name != 'self'
+        }
+    )
+
+
+def _check_record(key: str, record: Any, distiller: type, kwargs: dict[str, Any]) -> None:
     """Checks where an argument of a loss comes from."""
     expect(isinstance(record, dict), key, record, "a dict with a 'recorder'")
-    known = list(signature(ConfigurableDistiller.get_record).parameters)[1:]
+    known = [name for name in _get_arguments(distiller, 'get_record') if name not in _MARKS]
     for name, value in record.items():
         expect(name in known, f'{key}.{name}', value, f'one of the keys {known}')
     from_student = record.get('from_student')

@@ -139,8 +139,8 @@ class SKDDistiller(ConfigurableDistiller):
             check_simplify(self.loss_forward_mappings, name, argument)
             check_minimised(name, self.distill_losses[name])
             check_mapping(name, self.distill_losses[name], self.loss_forward_mappings[name])
-            # A loss that is told not to detach wants the gradient in the teacher.
-            detach = bool(getattr(self.distill_losses[name], 'teacher_detach', True))
+            # What the loss does with the gradient of a teacher that is trained.
+            detach = bool(getattr(self.distill_losses[name], 'teacher_detach', False))
             self.loss_forward_mappings[name][argument].update(simplify=True, detach=detach)
             loss = pass_gradient_to_teacher(name, self.distill_losses[name], entropy_grad)
             self.distill_losses[name] = loss
@@ -241,11 +241,11 @@ class SKDDistiller(ConfigurableDistiller):
         """
         if not simplify:
             return super().get_record(recorder, from_student, **kwargs)
+        logits = super().get_record(recorder, from_student, **kwargs)
+        detach = detach and isinstance(logits, Tensor) and logits.requires_grad
         key = (recorder, detach, *sorted(kwargs.items()))
         if key not in self._simplified:
-            logits = super().get_record(recorder, from_student, **kwargs)
-            if detach and isinstance(logits, Tensor):
-                logits = logits.detach()
+            logits = logits.detach() if detach else logits
             self._simplified[key] = (logits, self.simplifier(logits))
         return self._simplified[key][1]
 
