@@ -121,3 +121,12 @@ def test_a_checkpoint_that_fits_is_left_alone(runs, tmp_path):
     resume(tmp_path, checkpoint, SKD, **{'train_cfg.max_epochs': 1})
     log = max(tmp_path.glob('*/*.log')).read_text()
     assert not any(line in log for line in LINES.values())
+
+
+def test_a_simplifier_is_found_behind_the_prefix_of_ddp(tmp_path):
+    runner = Runner.from_cfg(digits(tmp_path))
+    saved = {f'module.{name}': value for name, value in runner.model.state_dict().items()}
+    saved[f'module.{LAM}'] = torch.ones(1)
+    torch.save(dict(state_dict=saved, meta={}), tmp_path / 'ddp.pth')
+    runner.load_checkpoint(str(tmp_path / 'ddp.pth'))
+    assert runner.model.state_dict()[LAM] == 1
