@@ -183,8 +183,7 @@ def by_resume(tmp_path, path):
 
 
 def distillation():
-    losses = {'loss_kl': dict(type='KLDivergence')}
-    return dict(algorithm(distiller(losses), teacher=classifier(2)), _scope_='mmrazor')
+    return algorithm(distiller({'loss_kl': dict(type='KLDivergence')}), teacher=classifier(2))
 
 
 def by_teacher_ckpt(tmp_path, path):

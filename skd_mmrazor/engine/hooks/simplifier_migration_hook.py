@@ -50,19 +50,18 @@ class SimplifierMigrationHook(Hook):
         model = get_model(runner)
         weights = checkpoint.get('state_dict', checkpoint)
         # mmengine takes DDP's prefix off afterwards.
-        saved = {name.removeprefix('module.'): name for name in weights}
+        names = {name.removeprefix('module.'): name for name in weights}
         own = model.state_dict()
         missing = {k: v for k, v in own.items() if k.startswith(_SIMPLIFIER)}
-        unused = [name for k, name in saved.items() if k.startswith(_SIMPLIFIER)]
+        unused = [name for k, name in names.items() if k.startswith(_SIMPLIFIER)]
         if bool(missing) == bool(unused) or not hasattr(model, 'distiller'):
             return
         # A simplifier would make a checkpoint look right of which nothing fits.
-        shapes = {k: getattr(weights[name], 'shape', None) for k, name in saved.items()}
-        if not any(v.shape == shapes.get(k) for k, v in own.items()):
+        if not any(getattr(weights.get(names.get(k)), 'shape', None) == own[k].shape for k in own):
             return
         optimizer = checkpoint.get('optimizer')
         if runner._resume and optimizer and isinstance(runner.optim_wrapper, OptimWrapper):
-            _match_optimizer(optimizer, list(saved), model, runner.optim_wrapper)
+            _match_optimizer(optimizer, list(names), model, runner.optim_wrapper)
             for saved, built in zip(
                 checkpoint.get('param_schedulers', ()), runner.param_schedulers or (), strict=False
             ):

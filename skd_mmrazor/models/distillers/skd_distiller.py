@@ -239,9 +239,9 @@ class SKDDistiller(ConfigurableDistiller):
         Returns:
             Any: The record; a Tensor where it is simplified.
         """
-        if not simplify:
-            return super().get_record(recorder, from_student, **kwargs)
         logits = super().get_record(recorder, from_student, **kwargs)
+        if not simplify:
+            return logits
         detach = detach and isinstance(logits, Tensor) and logits.requires_grad
         key = (recorder, detach, *sorted(kwargs.items()))
         if key not in self._simplified:
