@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.compatibility.walk import load, make_data, train
+from benchmarks.compatibility.run_configs import load, make_data, train
 
 
 def main():

@@ -68,7 +68,7 @@ VALID = {
             attend_over='classes',
             embed_dims=16,
             num_heads=2,
-            lam=0.2,
+            max_lam=0.2,
             learn_lam=False,
             softening='scale',
         ),
@@ -190,7 +190,7 @@ def assert_trains(distiller):
     gradients = [p.grad for p in simplifier.parameters()]
     assert all(g is None or g.isfinite().all() for g in gradients)
     learns = any(g is not None and g.abs().max() > 0 for g in gradients)
-    held = getattr(simplifier, 'lam', None) == 0
+    held = getattr(simplifier, 'max_lam', None) == 0
     weights = ('loss_weight', 'alpha', 'beta', 'inter_loss_weight', 'intra_loss_weight')
     losses = distiller.distill_losses.values()
     muted = any(getattr(loss, weight, 1) == 0 for loss in losses for weight in weights)

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmrazor.registry import MODELS
 
-from benchmarks.compatibility.walk import drop_weights
+from benchmarks.compatibility.run_configs import drop_weights
 
 from .conftest import ROOT
 
@@ -138,8 +138,8 @@ def test_resolves_as_a_base_of_another_project(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
         "_base_ = ['skd_mmrazor::digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py']\n"
-        'model = dict(distiller=dict(simplifier=dict(lam=0.1)))\n'
+        'model = dict(distiller=dict(simplifier=dict(max_lam=0.1)))\n'
     )
     distiller = Config.fromfile(config).model.distiller
     assert distiller.type == 'SKDDistiller'
-    assert distiller.simplifier == dict(type='AttentionSimplifierConnector', lam=0.1)
+    assert distiller.simplifier == dict(type='AttentionSimplifierConnector', max_lam=0.1)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.compatibility.walk import CONFIGS, load, make_data, train
+from benchmarks.compatibility.run_configs import CONFIGS, load, make_data, train
 
 from .conftest import run_python
 

@@ -20,7 +20,7 @@ from mmpretrain.registry import MODELS
 
 import skd_mmrazor  # noqa: F401
 
-from ..compatibility.walk import drop_weights
+from ..compatibility.run_configs import drop_weights
 from .report import get_conditions
 from .runners import make_runner
 from .timing import interleave, ratio

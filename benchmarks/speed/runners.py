@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
-from ..compatibility.walk import drop_validation
+from ..compatibility.run_configs import drop_validation
 
 # Takes a batch, as a data loader of mmengine gives it.
 Step = Callable[[dict], Any]

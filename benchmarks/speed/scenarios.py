@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.structures import DataSample
 
-from ..compatibility.walk import drop_weights
+from ..compatibility.run_configs import drop_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 

@@ -1,3 +1,3 @@
 _base_ = ['mmpretrain::_base_/default_runtime.py']
 
-custom_hooks = [dict(type='mmrazor.EpochSeedHook'), dict(type='mmrazor.NonFiniteLossHook')]
+custom_hooks = [dict(type='mmrazor.EpochSeedHook'), dict(type='mmrazor.CheckInvalidLossHook')]

@@ -165,7 +165,7 @@ def test_a_killed_benchmark_goes_on_and_repeats_nothing(tmp_path):
 def test_a_run_that_fails_stops_no_other(tmp_path):
     bad = tmp_path / 'skd_bad.py'
     bad.write_text(
-        f"_base_ = ['{DIGITS[1]}']\nmodel = dict(distiller=dict(simplifier=dict(lam=7)))\n"
+        f"_base_ = ['{DIGITS[1]}']\nmodel = dict(distiller=dict(simplifier=dict(max_lam=7)))\n"
     )
     command = ('-m', 'benchmarks.accuracy.compare', bad, DIGITS[0], '--seeds', '1')
     options = ('--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1')

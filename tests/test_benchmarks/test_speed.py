@@ -134,7 +134,7 @@ def test_the_base_of_epochs_has_none_of_our_hooks(monkeypatch, tmp_path):
         name: {type(hook).__name__ for hook in epoch.build(name, 1, 'cpu').hooks}
         for name in epoch.CONTENDERS
     }
-    ours = {'EpochSeedHook', 'NonFiniteLossHook', 'FrozenTeacherHook'}
+    ours = {'EpochSeedHook', 'CheckInvalidLossHook', 'FrozenTeacherHook'}
     assert not hooks.pop(epoch.BASE) & ours
     assert [found & ours == ours for found in hooks.values()] == [False, False, True]
 

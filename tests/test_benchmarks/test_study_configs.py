@@ -112,7 +112,7 @@ def test_the_fixed_attention_learns_lambda_alone():
 @pytest.mark.parametrize(('name', 'entropy_grad'), zip(FAILURES, (0.0, 1.0), strict=True))
 def test_what_goes_wrong_has_no_bound_to_speak_of(name, entropy_grad):
     model, _ = build(name)
-    assert model.distiller.simplifier.lam == 0.9
+    assert model.distiller.simplifier.max_lam == 0.9
     assert model.distiller.distill_losses['loss_kl'].entropy_grad == entropy_grad
 
 

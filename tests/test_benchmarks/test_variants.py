@@ -32,8 +32,8 @@ def logits():
     return torch.randn(16, 10, dtype=torch.float64) * 4
 
 
-def make(kind, start_factor=1, lam=0.5, **kwargs):
-    return kind(num_classes=10, tau=2.0, start_factor=start_factor, lam=lam, **kwargs).double()
+def make(kind, start_factor=1, max_lam=0.5, **kwargs):
+    return kind(num_classes=10, tau=2.0, start_factor=start_factor, max_lam=max_lam, **kwargs).double()
 
 
 def target(simplifier, logits):
@@ -86,7 +86,7 @@ def test_what_the_student_says_decides_whom_a_sample_attends_to(logits):
 
 @pytest.mark.parametrize(('share', 'expected'), [(0.0, 0.1), (0.2, 0.4), (0.7, 1.0), (-1.0, 0.1)])
 def test_the_target_stays_ahead_of_what_the_student_has_reached(share, expected, logits):
-    simplifier = make(StudentPacedSimplifier, start_factor=0.1, lam=0.0)
+    simplifier = make(StudentPacedSimplifier, start_factor=0.1, max_lam=0.0)
     # What the student says beside the teacher's logits does not count.
     wrong = torch.randn_like(logits)
     centred = logits - logits.mean(dim=1, keepdim=True)

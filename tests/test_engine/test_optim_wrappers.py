@@ -12,7 +12,7 @@ from .runs import difference, logged, run_config, train, weights
 
 # A λ that is there from the start, so that it matters whom a sample attends to.
 # Without the schedule, which goes by iterations however many make a step.
-STRONG = dict(learn_lam=False, lam=0.5, start_factor=1)
+STRONG = dict(learn_lam=False, max_lam=0.5, start_factor=1)
 
 
 def wrapper(lr=0.1, **arguments):

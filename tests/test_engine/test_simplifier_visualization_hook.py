@@ -49,7 +49,7 @@ def pictures(work_dir):
 
 
 def test_training_is_bitwise_the_same(tmp_path):
-    simplifier = {'model.distiller.simplifier.lam': 0.5}
+    simplifier = {'model.distiller.simplifier.max_lam': 0.5}
     train(tmp_path / 'without', **options(**simplifier))
     train(tmp_path / 'with', **options(HOOK, **simplifier))
     assert pictures(tmp_path / 'with') == ['simplification_1.png', 'simplification_2.png']
@@ -151,7 +151,7 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     settings = {
         'train_cfg.max_epochs': 1,
         'model.distiller.simplifier': dict(
-            type='AttentionSimplifierConnector', lam=0.5, learn_lam=False
+            type='AttentionSimplifierConnector', max_lam=0.5, learn_lam=False
         ),
         # Targets that differ, of a teacher that is not trained.
         'model.teacher.head.init_cfg': dict(type='Normal', layer='Linear', std=10.0),

@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 from .runs import run_config
 
 # Without attention a target is the teacher's logits times the factor.
-NO_ATTENTION = dict(lam=0, learn_lam=False, start_factor=0.2)
+NO_ATTENTION = dict(max_lam=0, learn_lam=False, start_factor=0.2)
 
 
 def build(work_dir, warmup_iters=1000, **settings):

@@ -7,7 +7,7 @@ import pytest
 
 from ..digits_runs import train
 
-KEYS = ['teacher_entropy', 'simplified_entropy', 'agreement', 'lam']
+KEYS = ['teacher_entropy', 'simplified_entropy', 'top1_agreement', 'lam']
 TENSORBOARD = find_spec('tensorboard') is not None
 
 

@@ -19,7 +19,7 @@ import skd_mmrazor  # noqa: F401
 from ..conftest import algorithm, batch, distiller
 from .runs import logged, student, teacher, train, weights
 
-STRONG = dict(type='AttentionSimplifierConnector', learn_lam=False, lam=0.5)
+STRONG = dict(type='AttentionSimplifierConnector', learn_lam=False, max_lam=0.5)
 STEPS = 3
 FSDP_ON_CPU = Version(torch.__version__) >= Version('2.1')
 
@@ -41,7 +41,7 @@ def distillers():
         'samples': distiller(kl, simplifier=STRONG),
         'classes': distiller(kl, simplifier=dict(STRONG, attend_over='classes')),
         'learned': distiller(kl),
-        'zero': distiller(kl, simplifier=dict(STRONG, lam=0)),
+        'zero': distiller(kl, simplifier=dict(STRONG, max_lam=0)),
         'several losses': distiller(several),
         'features only': dict(
             type='SKDDistiller',

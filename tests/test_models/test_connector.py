@@ -71,7 +71,7 @@ def test_starts_as_the_identity(form, shape):
 @pytest.mark.parametrize('shape', SHAPES)
 def test_is_the_identity_where_lam_is_zero(form, shape):
     logits = torch.randn(shape, dtype=torch.float64)
-    assert torch.equal(build(*form, lam=0, learn_lam=False)(logits), logits)
+    assert torch.equal(build(*form, max_lam=0, learn_lam=False)(logits), logits)
 
 
 @pytest.mark.parametrize('form', FORMS)
@@ -125,7 +125,7 @@ def test_nothing_is_softened_twice():
     logits = torch.randn(6, 10, dtype=torch.float64)
     y = (logits / connector.tau).log_softmax(1)
     attention = connector._attend(y.unsqueeze(0))[0]
-    simplified = (1 - connector.lam) * y + connector.lam * attention
+    simplified = (1 - connector.max_lam) * y + connector.max_lam * attention
     seen = (connector(logits) / connector.tau).softmax(1)
     torch.testing.assert_close(seen, simplified.softmax(1))
 
@@ -133,7 +133,7 @@ def test_nothing_is_softened_twice():
 @pytest.mark.parametrize('attend_over', ['samples', 'classes'])
 def test_no_parameters_can_erase_the_teacher(attend_over):
     """The change stays within lam times the spread of the softened logits."""
-    connector = build(attend_over, lam=0.2)
+    connector = build(attend_over, max_lam=0.2)
     logits = 10 * torch.randn(8, 10, dtype=torch.float64)
     y = (logits / connector.tau).log_softmax(1)
     for _ in range(20):
@@ -261,9 +261,9 @@ def test_logits_that_are_not_finite_are_refused(value):
         ('tau', -4.0),
         ('tau', float('nan')),
         ('tau', 'hot'),
-        ('lam', -0.1),
-        ('lam', 1),
-        ('lam', None),
+        ('max_lam', -0.1),
+        ('max_lam', 1),
+        ('max_lam', None),
         ('embed_dims', 63),
         ('embed_dims', 0),
         ('num_heads', 0),
@@ -307,7 +307,7 @@ def test_the_attention_that_is_shown_is_the_one_that_is_used(attend_over, soften
         10,
         tau=4,
         num_heads=2,
-        lam=0.5,
+        max_lam=0.5,
         learn_lam=False,
         attend_over=attend_over,
         softening=softening,

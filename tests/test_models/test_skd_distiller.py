@@ -46,7 +46,7 @@ def train(model, steps, **optimizer):
 
 
 @pytest.mark.parametrize('name', LOGIT_LOSSES)
-@pytest.mark.parametrize('form', [{}, dict(lam=0, learn_lam=False)])
+@pytest.mark.parametrize('form', [{}, dict(max_lam=0, learn_lam=False)])
 def test_identity(name, form):
     """At the start, and where λ is 0, SKD + X is X: loss and student gradients."""
     results = []
@@ -175,13 +175,13 @@ def test_statistics_are_logged_and_not_optimised():
     model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
     losses = model(*batch(), mode='loss')
     _, logged = model.parse_losses(losses)
-    expected = {'teacher_entropy', 'simplified_entropy', 'agreement', 'lam'}
+    expected = {'teacher_entropy', 'simplified_entropy', 'top1_agreement', 'lam'}
     assert expected <= {key.replace('distill.', '') for key in logged}
     torch.testing.assert_close(logged['loss'], losses['student.loss'] + losses['distill.loss_kl'])
     logits = model.distiller.teacher_recorders.get_recorder('fc').get_record_data()
     p = (logits / 4).softmax(1)
     torch.testing.assert_close(logged['distill.teacher_entropy'], -(p * p.log()).sum(1).mean())
-    assert logged['distill.agreement'] == 1
+    assert logged['distill.top1_agreement'] == 1
     assert logged['distill.lam'] == 0
 
 
@@ -385,7 +385,7 @@ def test_simplifier_without_a_type(value):
 
 
 def test_bad_simplifier_argument_at_build():
-    refused(r'AttentionSimplifierConnector: lam=1\.5, expected', simplifier=simplifier(lam=1.5))
+    refused(r'AttentionSimplifierConnector: max_lam=1\.5, expected', simplifier=simplifier(max_lam=1.5))
 
 
 def test_a_loss_of_an_argmax_is_refused():

@@ -53,7 +53,7 @@ def test_the_curves_are_the_log(work_dirs):
         'Loss of the student on the labels': 'student.loss',
         'Distillation: loss_kl': 'distill.loss_kl',
         'Entropy of the target (nats); dashed: the teacher': 'distill.simplified_entropy',
-        'Agreement with the teacher': 'distill.agreement',
+        'Agreement with the teacher': 'distill.top1_agreement',
         'λ': 'distill.lam',
     }.items():
         by_epoch = [np.mean([r[key] for r in logged if r['epoch'] == e]) for e in (1, 2)]

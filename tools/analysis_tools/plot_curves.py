@@ -129,7 +129,7 @@ def draw(runs: list[Run]) -> Figure:
             'Entropy of the target (nats); dashed: the teacher',
             ['distill.simplified_entropy', 'distill.teacher_entropy'],
         ),
-        ('Agreement with the teacher', ['distill.agreement']),
+        ('Agreement with the teacher', ['distill.top1_agreement']),
         ('λ', ['distill.lam']),
     ]
     panels = [p for i, p in enumerate(panels) if i < 2 or distill.intersection(p[1])]
@@ -150,7 +150,7 @@ def draw(runs: list[Run]) -> Figure:
                 ax.plot(*zip(*run.curve(key), strict=True), style, color=color, lw=1.6)
         if any('loss' in key for key in keys):
             ax.set_yscale('log')
-        if keys == ['distill.agreement']:
+        if keys == ['distill.top1_agreement']:
             ax.set_ylim(min(0.95, ax.get_ylim()[0]), 1.003)
         ax.set_title(title, fontsize=10, loc='left')
         ax.set_xlabel('epoch' if 'epoch' in runs[0].train[0] else 'iteration', fontsize=9)

@@ -11,7 +11,7 @@ from mmengine.visualization import LocalVisBackend
 from mmpretrain.engine.hooks import VisualizationHook
 from mmpretrain.visualization import UniversalVisualizer
 
-from skd_mmrazor.engine.hooks import EpochSeedHook, NonFiniteLossHook
+from skd_mmrazor.engine.hooks import EpochSeedHook, CheckInvalidLossHook
 
 # mmrazor can be imported only after the plugin has been, whatever tool reads this.
 custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
@@ -25,7 +25,7 @@ default_hooks = dict(
     sampler_seed=dict(type=DistSamplerSeedHook),
     visualization=dict(type=VisualizationHook, enable=False),
 )
-custom_hooks = [dict(type=EpochSeedHook), dict(type=NonFiniteLossHook)]
+custom_hooks = [dict(type=EpochSeedHook), dict(type=CheckInvalidLossHook)]
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -4,7 +4,7 @@ from .channels_last_hook import ChannelsLastHook
 from .epoch_seed_hook import EpochSeedHook
 from .frozen_teacher_hook import FrozenTeacherHook
 from .loss_weight_warmup_hook import LossWeightWarmupHook
-from .non_finite_loss_hook import NonFiniteLossHook
+from .check_invalid_loss_hook import CheckInvalidLossHook
 from .simplifier_migration_hook import SimplifierMigrationHook, migrate_checkpoints
 from .simplifier_visualization_hook import SimplifierVisualizationHook
 
@@ -13,7 +13,7 @@ __all__ = [
     'EpochSeedHook',
     'FrozenTeacherHook',
     'LossWeightWarmupHook',
-    'NonFiniteLossHook',
+    'CheckInvalidLossHook',
     'SimplifierMigrationHook',
     'SimplifierVisualizationHook',
     'migrate_checkpoints',

@@ -267,7 +267,7 @@ class AttentionSimplifierConnector(BaseConnector):
                 f'(N, {self.num_classes}) or (N, {self.num_classes}, H, W).'
             )
         # A GPU has to be waited for, so it is asked until it said yes once: an unsound
-        # checkpoint shows at the start. NonFiniteLossHook names what comes later.
+        # checkpoint shows at the start. CheckInvalidLossHook names what comes later.
         on_cpu = logits.device.type == 'cpu'
         if self._finite and not on_cpu:
             return

@@ -1,4 +1,4 @@
 _base_ = ['./skd_kd.py']
 
 # A control: the softening of SKD without its attention.
-model = dict(distiller=dict(simplifier=dict(lam=0, learn_lam=False)))
+model = dict(distiller=dict(simplifier=dict(max_lam=0, learn_lam=False)))

@@ -8,7 +8,7 @@ model = dict(
         simplifier=dict(
             start_factor=1,
             attend_over='classes',
-            lam=0.375,
+            max_lam=0.375,
             learn_lam=False,
             init_cfg=dict(type='Constant', layer='Linear', val=0),
         )

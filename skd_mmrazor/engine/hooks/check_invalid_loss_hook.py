@@ -12,7 +12,7 @@ from ..utils import get_model
 
 
 @HOOKS.register_module()
-class NonFiniteLossHook(Hook):
+class CheckInvalidLossHook(Hook):
     """Stops at the first iteration with a loss that is NaN or infinite.
 
     All losses that are logged are looked at, not their sum alone, so the message

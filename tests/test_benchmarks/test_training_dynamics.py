@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from benchmarks.accuracy import mechanism
+from benchmarks.accuracy import training_dynamics
 
 from ..conftest import ROOT
 
@@ -22,10 +22,10 @@ OPTIONS = (
 
 def run(monkeypatch, folder, method):
     config = ROOT / f'configs/digits/{NAME.format(method)}.py'
-    places = ('--out', folder / 'mechanism.png', '--work-dir', folder)
+    places = ('--out', folder / 'training_dynamics.png', '--work-dir', folder)
     arguments = [*map(str, (config, *places)), '--cfg-options', *OPTIONS]
-    monkeypatch.setattr(sys, 'argv', ['mechanism', *arguments])
-    mechanism.main()
+    monkeypatch.setattr(sys, 'argv', ['training_dynamics', *arguments])
+    training_dynamics.main()
     work_dir = folder / config.stem
     return work_dir, torch.load(work_dir / 'epoch_1.pth', weights_only=False)['state_dict']
 
@@ -40,18 +40,18 @@ def test_the_norms_add_up_to_that_of_mmengine_and_watching_changes_nothing(monke
     parts = np.hypot(get_history('grad_norm_student'), get_history('grad_norm_simplifier'))
     np.testing.assert_allclose(parts, get_history('grad_norm'), rtol=1e-4)
     assert get_history('grad_norm_simplifier').max() > 0
-    assert set(mechanism.PANELS) <= set(mechanism.read_curves(work_dir))
-    assert (tmp_path / 'watched/mechanism.png').read_bytes()[1:4] == b'PNG'
+    assert set(training_dynamics.PANELS) <= set(training_dynamics.read_curves(work_dir))
+    assert (tmp_path / 'watched/training_dynamics.png').read_bytes()[1:4] == b'PNG'
 
-    monkeypatch.setattr(mechanism.MechanismHook, 'before_train', lambda *_: None)
+    monkeypatch.setattr(training_dynamics.TrainingDynamicsHook, 'before_train', lambda *_: None)
     work_dir, alone = run(monkeypatch, tmp_path / 'alone', 'skd_kd')
-    assert 'attention_entropy' not in mechanism.read_curves(work_dir)
+    assert 'attention_entropy' not in training_dynamics.read_curves(work_dir)
     assert all(value.equal(alone[key]) for key, value in watched.items())
 
 
 @pytest.mark.slow
 def test_a_config_without_a_simplifier_is_drawn_too(monkeypatch, tmp_path):
     work_dir, _ = run(monkeypatch, tmp_path, 'kd')
-    found = set(mechanism.read_curves(work_dir))
+    found = set(training_dynamics.read_curves(work_dir))
     assert 'grad_norm_student' in found
     assert not {'attention_entropy', 'grad_norm_simplifier'} & found

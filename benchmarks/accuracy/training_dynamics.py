@@ -5,7 +5,7 @@ the simplifier get, and the entropy of the attention. Watching them changes noth
 the runs end as those of ``benchmarks.accuracy.compare``.
 
 Usage:
-    python -m benchmarks.accuracy.mechanism CONFIG [CONFIG ...] --out FILE.png
+    python -m benchmarks.accuracy.training_dynamics CONFIG [CONFIG ...] --out FILE.png
         [--seed 0] [--work-dir DIR] [--cfg-options K=V ...]
 """
 
@@ -29,7 +29,7 @@ from .scalars import read_curves
 
 PANELS = {
     'distill.simplified_entropy': 'entropy of the target, nats',
-    'distill.agreement': 'agreement with the teacher',
+    'distill.top1_agreement': 'agreement with the teacher',
     'distill.loss_kl': 'distance to the student, the KL loss',
     'distill.lam': 'λ',
     'attention_entropy': 'entropy of the attention, nats',
@@ -39,7 +39,7 @@ PANELS = {
 }
 
 
-class MechanismHook(Hook):
+class TrainingDynamicsHook(Hook):
     """Logs both gradients' norms, and the attention's entropy, of every step."""
 
     def before_train(self, runner: Runner) -> None:
@@ -73,12 +73,12 @@ def _log(name: str, value: torch.Tensor) -> None:
 
 
 def train(config: Path, work_dir: Path, args: argparse.Namespace) -> None:
-    """Trains a config under the watch of :class:`MechanismHook`."""
+    """Trains a config under the watch of :class:`TrainingDynamicsHook`."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(args.cfg_options)
     cfg.merge_from_dict({'work_dir': str(work_dir), 'randomness.seed': args.seed})
     runner = Runner.from_cfg(cfg)
-    runner.register_hook(MechanismHook())
+    runner.register_hook(TrainingDynamicsHook())
     runner.train()
 
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument('configs', nargs='+', type=Path)
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/mechanism'))
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/training_dynamics'))
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args()
     curves = {}

@@ -1,6 +1,6 @@
 """Trains mmrazor's own classification configs for two steps, on noise.
 
-``python -m benchmarks.compatibility.walk`` runs each as it is and with the three
+``python -m benchmarks.compatibility.run_configs`` runs each as it is and with the three
 lines of SKD, and writes what happened to ``docs/compatibility.md``.
 """
 
@@ -23,7 +23,7 @@ TABLE = Path(__file__).parents[2] / 'docs' / 'compatibility.md'
 
 HEADER = """# mmrazor's classification configs, and SKD
 
-Written by `python -m benchmarks.compatibility.walk`, which trains each config
+Written by `python -m benchmarks.compatibility.run_configs`, which trains each config
 that mmrazor 1.0.0 installs under `configs/distill/mmcls`: two steps and one
 validation, full-size models, noise in the format of ImageNet or CIFAR, batches of
 4. The config is loaded as it is; the data root, the length, the schedule and
