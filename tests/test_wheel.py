@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from skd_mmrazor.version import __version__
+
 from .conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -82,3 +84,11 @@ def test_it_carries_what_mim_looks_for(python):
     assert (mim / 'tools' / 'dist_train.sh').exists()
     ours = {path.relative_to(ROOT) for path in (ROOT / 'configs').rglob('*.py')}
     assert ours == {path.relative_to(mim) for path in (mim / 'configs').rglob('*.py')}
+
+
+def test_it_says_what_it_is(python, tmp_path):
+    script = (
+        'from importlib.metadata import metadata; found = metadata("skd-mmrazor"); '
+        'print(*(found[key] for key in ("Version", "Requires-Python", "License-Expression")))'
+    )
+    assert run(python, '-c', script, cwd=tmp_path).split() == [__version__, '>=3.10', 'Apache-2.0']
