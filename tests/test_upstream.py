@@ -1,136 +1,187 @@
-"""The patches for mmrazor's main branch, on what its release installs of it.
+"""SKD as a project of mmrazor, and the fixes for mmrazor, on what its release installs.
 
-``MMRAZOR_CHECKOUT=…`` takes a checkout of that branch instead.
+``MMRAZOR_CHECKOUT=…`` takes a checkout of its main branch instead.
 """
 
-import ast
 import os
+import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import mmrazor
 import pytest
+import yaml
 
-from upstream import layout, sources
-from upstream.make_series import make_series
+from upstream.copy_to_mmrazor import FILES, FOLDERS, PROJECT, copy_project, write_patch
 
 from .conftest import ROOT, run_python
 
 CHECKOUT = os.environ.get('MMRAZOR_CHECKOUT')
 # What an installation lacks.
-NOT_INSTALLED = [] if CHECKOUT else ['--exclude=tests/*', '--exclude=README*', '--exclude=docs/*']
-SKD_TESTS = 'tests/test_models/test_distillers/test_skd'
+NOT_INSTALLED = [] if CHECKOUT else ['--exclude=tests/*']
+FIXES = sorted((ROOT / 'upstream' / 'patches').glob('*.patch'))
+CONFIGS = {
+    'skd_crd_resnet50_resnet18_cifar10.py',
+    'skd_dist_resnet34_resnet18_imagenet.py',
+    'skd_dkd_resnet34_resnet18_imagenet.py',
+    'skd_fitnets_resnet50_resnet18_imagenet.py',
+    'skd_kd_resnet34_resnet18_imagenet.py',
+    'skd_kd_resnet50_mobilenet-v2_imagenet.py',
+    'skd_ofd_wrn28-4_wrn16-2_cifar10.py',
+    'skd_rkd_resnet34_resnet18_imagenet.py',
+    'skd_wsld_resnet34_resnet18_imagenet.py',
+}
+# The plugin's repairs, without its models; then the plugin cannot be imported any more.
+PROJECT_TESTS = """
+import os, sys, types
+ROOT, PLUGIN, *ARGUMENTS = sys.argv[1:]
+os.chdir(ROOT)
+sys.path.insert(0, ROOT)
+sys.modules['skd_mmrazor'] = plugin = types.ModuleType('skd_mmrazor')
+plugin.__path__ = [PLUGIN]
+from skd_mmrazor import compat
+compat.apply()
+for name in [name for name in sys.modules if name.startswith('skd_mmrazor')]:
+    del sys.modules[name]
 
+class Refuse:
+    def find_spec(name, path=None, target=None):
+        if name.split('.')[0] == 'skd_mmrazor':
+            raise ModuleNotFoundError(name)
 
-def copy_mmrazor(root):
-    ignore = shutil.ignore_patterns('.git', '.mim', '__pycache__')
-    if CHECKOUT:
-        shutil.copytree(CHECKOUT, root, ignore=ignore)
-        return
-    package = Path(mmrazor.__file__).parent
-    shutil.copytree(package, root / 'mmrazor', ignore=ignore)
-    shutil.copytree(package / '.mim' / 'configs', root / 'configs')
-    shutil.copy(package / '.mim' / 'model-index.yml', root)
-
-
-def git_apply(root, *arguments):
-    subprocess.run(['git', 'apply', *map(str, arguments)], cwd=root, check=True)
+sys.meta_path.insert(0, Refuse)
+import mmrazor, pytest
+assert mmrazor.__file__.startswith(ROOT)
+sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '--rootdir=.', *ARGUMENTS]))
+"""
 
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory):
+    """mmrazor as it is."""
     root = tmp_path_factory.mktemp('checkout') / 'mmrazor'
-    copy_mmrazor(root)
+    ignore = shutil.ignore_patterns('.git', '.mim', '__pycache__')
+    if CHECKOUT:
+        shutil.copytree(CHECKOUT, root, ignore=ignore)
+    else:
+        package = Path(mmrazor.__file__).parent
+        shutil.copytree(package, root / 'mmrazor', ignore=ignore)
+        shutil.copytree(package / '.mim' / 'configs', root / 'configs')
+        shutil.copy(package / '.mim' / 'model-index.yml', root)
     subprocess.run(['git', 'init', '--quiet'], cwd=root, check=True)
     return root
 
 
 @pytest.fixture(scope='module')
-def series(checkout, tmp_path_factory):
-    return make_series(checkout, tmp_path_factory.mktemp('series'), styled=False)
+def patch(checkout, tmp_path_factory):
+    path = tmp_path_factory.mktemp('patch') / 'skd.patch'
+    write_patch(checkout, path)
+    return path
 
 
 @pytest.fixture(scope='module')
-def patched(series, tmp_path_factory):
+def patched(checkout, patch, tmp_path_factory):
+    """mmrazor with the fixes and the project."""
     root = tmp_path_factory.mktemp('patched') / 'mmrazor'
-    copy_mmrazor(root)
-    subprocess.run(['git', 'init', '--quiet'], cwd=root, check=True)
-    for patch in series[:-1]:
-        git_apply(root, *NOT_INSTALLED, patch)
-    git_apply(root, *NOT_INSTALLED[1:], series[-1])
+    shutil.copytree(checkout, root)
+    for path in [*FIXES, patch]:
+        git_apply(root, path)
+    # As an editable installation has it.
+    (root / 'mmrazor' / '.mim').mkdir()
+    for name in ('configs', 'model-index.yml'):
+        (root / 'mmrazor' / '.mim' / name).symlink_to(root / name)
     return root
 
 
-def new_files(patched):
-    names = [f'{name.replace(".", "/")}.py' for name in layout.MODULES.values()]
-    return [*(patched / name for name in names), *(patched / SKD_TESTS).glob('*.py')]
+def git_apply(root, patch, *arguments):
+    # The project's tests are under projects/.
+    excluded = NOT_INSTALLED if patch in FIXES else []
+    subprocess.run(['git', 'apply', *arguments, *excluded, str(patch)], cwd=root, check=True)
 
 
-def test_each_patch_applies_by_itself(checkout, series):
-    assert len(series) == 6
-    for patch in series:
-        git_apply(checkout, '--check', *NOT_INSTALLED, patch)
+def files_of(folder):
+    paths = (path for path in folder.rglob('*') if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in paths if path.suffix != '.pyc'}
 
 
-def test_what_mmrazor_gets_is_its_own(patched):
-    for path in new_files(patched):
-        source = path.read_text()
-        assert source.startswith(sources.HEADER)
-        assert 'skd_mmrazor' not in source
-        # mmrazor's oldest Python.
-        ast.parse(source, feature_version=(3, 7))
-    pytest.importorskip('ruff')
-    files = map(str, new_files(patched))
-    command = [sys.executable, '-m', 'ruff', 'check', '--isolated', '--select=F']
-    subprocess.run([*command, *files], check=True)
+@pytest.mark.parametrize('path', FIXES, ids=lambda path: path.name[:4])
+def test_each_fix_applies_by_itself(checkout, path):
+    git_apply(checkout, path, '--check')
 
 
-def test_every_method_list_has_skd(patched):
-    index = (patched / 'model-index.yml').read_text()
-    assert index.count('configs/distill/mmcls/skd/metafile.yml') == 1
-    configs = list((patched / 'configs' / 'distill' / 'mmcls' / 'skd').glob('*.py'))
-    bases = len(list((ROOT / 'configs').glob('skd_*.py')))
-    assert len(configs) == bases - len(layout.NO_BASE) == 9
-    for config in configs:
-        (base,) = [line.split("'")[1] for line in config.read_text().splitlines() if '.py' in line]
-        assert (config.parent / base).exists()
-        assert 'custom_imports' not in config.read_text()
+def test_the_project_applies_by_itself(checkout, patch):
+    git_apply(checkout, patch, '--check')
+    names = re.findall(r'^diff --git a/(\S+) b/', patch.read_text(), flags=re.MULTILINE)
+    assert names
+    assert all(name.startswith('projects/skd/') for name in names)
 
 
-def test_a_checkout_that_has_skd_is_refused(patched, tmp_path):
-    with pytest.raises(ValueError, match='without SKD'):
-        make_series(patched, tmp_path, styled=False)
+def test_the_patch_is_the_copy(checkout, patched, tmp_path):
+    copy_project(checkout, tmp_path / 'skd')
+    assert files_of(tmp_path / 'skd') == files_of(patched / PROJECT)
 
 
-@pytest.mark.parametrize(
-    ('text', 'match'), [('a b', 'found 0 times'), ('x = 1\nx = 1\n', 'found 2 times')]
-)
-def test_a_text_that_has_gone_is_named(text, match):
-    with pytest.raises(ValueError, match=rf'losses: {match}'):
-        sources.replace_once(text, 'x = 1', 'x = 2', where='losses')
+def test_the_copy_is_complete_and_equal(patched):
+    project = files_of(patched / PROJECT)
+    expected = files_of(FILES)
+    for folder in FOLDERS:
+        files = files_of(ROOT / 'skd_mmrazor' / folder)
+        assert Path('__init__.py') in files
+        expected.update({folder / path: content for path, content in files.items()})
+    assert {path: project[path] for path in project if path.parts[0] != 'configs'} == expected
 
 
-@pytest.mark.slow
-def test_skd_passes_its_tests_inside_mmrazor(patched):
-    """With the versions put right, but none of the plugin's models."""
-    run_python(
-        '-c',
-        f"""
-import os, sys, types
-os.chdir({str(patched)!r})
-sys.path.insert(0, {str(patched)!r})
-sys.modules['skd_mmrazor'] = plugin = types.ModuleType('skd_mmrazor')
-plugin.__path__ = [{str(ROOT / 'skd_mmrazor')!r}]
-from skd_mmrazor import compat
-compat.apply()
-import mmrazor
-assert mmrazor.__file__.startswith({str(patched)!r})
-import pytest
-configs = '--deselect={SKD_TESTS}/test_skd_configs.py'
-failed = pytest.main(['-q', '-p', 'no:cacheprovider', configs, {SKD_TESTS!r}])
-assert not [name for name in sys.modules if name.startswith('skd_mmrazor.models')]
-sys.exit(failed)
-""",
+def test_the_configs_differ_from_the_plugins_in_two_lines(patched):
+    folder = patched / PROJECT / 'configs'
+    assert {path.name for path in folder.iterdir()} == CONFIGS
+    for path in folder.iterdir():
+        plugins = (ROOT / 'configs' / path.name).read_text().splitlines()
+        projects = path.read_text().splitlines()
+        base, imports = [line for line in projects if line not in plugins]
+        assert len(plugins) == len(projects)
+        assert (folder / base.split("'")[1]).is_file()
+        assert imports.split("'")[1] == 'projects.skd.models'
+
+
+def test_configs_take_the_base_of_their_method_and_networks(patched):
+    bases = {
+        name: (patched / PROJECT / 'configs' / name).read_text().split("'")[1] for name in CONFIGS
+    }
+    folder = '../../../configs/distill/mmcls'
+    assert bases['skd_kd_resnet50_mobilenet-v2_imagenet.py'] == (
+        f'{folder}/kd/kd_logits_resnet50_mobilenet-v2_8xb32_in1k.py'
     )
+    assert bases['skd_dkd_resnet34_resnet18_imagenet.py'] == (
+        f'{folder}/dkd/dkd_resnet34_resnet18_8xb32_in1k.py'
+    )
+    assert bases['skd_ofd_wrn28-4_wrn16-2_cifar10.py'] == (
+        f'{folder}/ofd/ofd_backbone_resnet50_resnet18_8xb16_cifar10.py'
+    )
+
+
+def test_the_metafile_lists_the_configs():
+    metafile = yaml.safe_load((FILES / 'metafile.yml').read_text())
+    assert {model['Config'] for model in metafile['Models']} == {
+        f'projects/skd/configs/{name}' for name in CONFIGS
+    }
+
+
+def test_a_folder_that_is_not_mmrazor_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='expected the repository of mmrazor'):
+        copy_project(tmp_path, tmp_path / 'skd')
+
+
+def run_project_tests(patched, *arguments):
+    """Runs them where the plugin cannot be imported."""
+    plugin = ROOT / 'skd_mmrazor'
+    return run_python('-c', PROJECT_TESTS, patched, plugin, PROJECT / 'tests', *arguments)
+
+
+def test_the_project_builds_and_steps_without_the_plugin(patched):
+    assert '3 passed' in run_project_tests(patched, '-k', 'simplifier')
+
+
+@pytest.mark.nightly
+def test_the_project_passes_its_tests_without_the_plugin(patched):
+    assert f'{3 + 2 * len(CONFIGS)} passed' in run_project_tests(patched)
