@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 
-import skd_mmrazor  # noqa: F401
+import skd_mmrazor.safeguards  # noqa: F401  (tests run as the tools do)
 
 ROOT = Path(__file__).parent.parent
 

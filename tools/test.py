@@ -1,4 +1,7 @@
-"""Test a model: mmrazor's tool, with the plugin imported first."""
+"""Test a model: mmrazor's tool, with the plugin and its safeguards imported first.
+
+A checkpoint has to fit the student and the teacher of the config, each by itself.
+"""
 
 import argparse
 

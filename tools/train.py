@@ -1,7 +1,7 @@
-"""Train an algorithm: mmrazor's tool, with the plugin imported first.
+"""Train an algorithm: mmrazor's tool, with the plugin and its safeguards imported first.
 
 So configs that were written for mmrazor load unmodified, and a config may name
-``mmcls::`` files as its bases.
+``mmcls::`` files as its bases. What the safeguards do is in ``docs/importing.md``.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-import skd_mmrazor  # noqa: F401  (before any config is parsed)
+import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
 
 
 def parse_args() -> argparse.Namespace:

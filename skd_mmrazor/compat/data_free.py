@@ -1,68 +1,82 @@
 """Data-free distillation with a distiller that has parameters.
 
-mmrazor's ``DataFreeDistillation`` runs in one setting: several processes, and a
-distiller with nothing to train. In one process its generator has no ``.module``;
-the parameters of a distiller (of its connectors, of SKD's simplifier) are in
-nobody's optimizer; and among several processes the distiller is wrapped, so that
-its recorders are not found.
+mmrazor's ``DataFreeDistillation`` runs among several processes only, and only
+with a distiller that has nothing to train. The repairs act on that algorithm
+alone.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.device import get_device
 from mmengine.dist import all_reduce, broadcast
-from mmengine.model import MMSeparateDistributedDataParallel
 from torch import Tensor, nn
 
-
-def train_data_free_distillers() -> None:
-    """Lets ``DataFreeDistillation`` run in one process and train its distiller."""
-    # Not at the top: mmrazor.engine can be imported once its quantization is off.
-    from mmrazor.engine.optimizers import SeparateOptimWrapperConstructor
-    from mmrazor.models.architectures.generators.base_generator import BaseGenerator
-
-    if hasattr(BaseGenerator, 'module'):
-        return
-    BaseGenerator.module = property(lambda self: self)
-    SeparateOptimWrapperConstructor.__call__ = _with_distiller(
-        SeparateOptimWrapperConstructor.__call__
-    )
-    parallel: Any = MMSeparateDistributedDataParallel
-    parallel.__init__ = _without_distiller(parallel.__init__)
+from .patches import repairs
 
 
-def _with_distiller(original: Any) -> Any:
+@repairs.replacing(
+    'mmrazor.models.architectures.generators.base_generator.BaseGenerator.module',
+    reason="data-free distillation in one process: `'DAFLGenerator' object has no attribute "
+    "'module'`",
+)
+def be_its_own_module(original: None) -> property:
+    """Lets a generator that is not wrapped answer as a wrapped one does."""
+    return property(lambda self: self)
+
+
+@repairs.replacing(
+    'mmrazor.engine.optimizers.SeparateOptimWrapperConstructor.__call__',
+    reason="the parameters of a data-free distiller are in no optimizer. They join the student's",
+)
+def optimize_distiller(original: Callable) -> Callable:
+    """Adds the distiller's parameters to the student's optimizer."""
+
     @functools.wraps(original)
     def build(self: Any, module: nn.Module) -> Any:
         wrappers = original(self, module)
-        distiller = getattr(getattr(module, 'module', module), 'distiller', None)
-        if distiller is not None and 'architecture' in wrappers and 'distiller' not in wrappers:
-            parameters = [p for p in distiller.parameters() if p.requires_grad]
-            if parameters:
-                wrappers['architecture'].optimizer.add_param_group({'params': parameters})
+        parameters = _distiller_parameters(getattr(module, 'module', module))
+        if parameters:
+            wrappers['architecture'].optimizer.add_param_group({'params': parameters})
         return wrappers
 
     return build
 
 
-def _without_distiller(original: Any) -> Any:
+@repairs.replacing(
+    'mmengine.model.MMSeparateDistributedDataParallel.__init__',
+    reason='a data-free distiller with parameters is wrapped, and its recorders are not found. '
+    'Its gradients are averaged without a wrapper',
+)
+def leave_distiller_unwrapped(original: Callable) -> Callable:
+    """Wraps all modules but the distiller, whose gradients it averages by itself."""
+
     @functools.wraps(original)
     def wrap(self: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:
-        distiller = module._modules.get('distiller')
-        if distiller is None:
+        parameters = _distiller_parameters(module)
+        if not parameters:
             original(self, module, *args, **kwargs)
             return
+        distiller: Any = module.distiller
         # A placeholder without parameters keeps the order of the modules.
         module._modules['distiller'] = nn.Identity()
         original(self, module, *args, **kwargs)
         module._modules['distiller'] = distiller.to(get_device())
-        for parameter in distiller.parameters():
-            if parameter.requires_grad:
-                broadcast(parameter.data)
-                parameter.register_hook(_average)
+        for parameter in parameters:
+            broadcast(parameter.data)
+            parameter.register_hook(_average)
 
     return wrap
+
+
+def _distiller_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """What is to be trained in the distiller of a data-free algorithm."""
+    from mmrazor.models.algorithms import DataFreeDistillation
+
+    if not isinstance(model, DataFreeDistillation):
+        return []
+    return [p for p in model.distiller.parameters() if p.requires_grad]
 
 
 def _average(gradient: Tensor) -> Tensor:

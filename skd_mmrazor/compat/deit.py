@@ -1,32 +1,22 @@
-"""mmrazor's DeiT on mmpretrain's transformers.
-
-Its config builds on one that mmpretrain renamed, and its head takes three outputs
-of the distilled transformer, of which mmpretrain kept two.
-"""
+"""mmrazor's DeiT on mmpretrain's transformers."""
 
 import functools
-import importlib
+from collections.abc import Callable
 from typing import Any
+
+from .patches import repairs
 
 _RENAMED = {'deit/deit-base_pt-16xb64_in1k.py': 'deit/deit-base_16xb64_in1k.py'}
 
 
-@functools.cache  # Once, however often it is called.
-def adapt_deit() -> None:
-    """Finds the config under its new name, and gives the head what it takes.
+@repairs.replacing(
+    'mmengine.config.config._get_package_and_cfg_path',
+    'mmengine.hub.hub._get_package_and_cfg_path',
+    reason="mmrazor's DeiT config builds on a file that mmpretrain renamed",
+)
+def find_renamed_config(original: Callable) -> Callable:
+    """Finds a config of mmpretrain by the name that it had in mmcls."""
 
-    Does nothing where mmpretrain is mmcls of that time.
-    """
-    # Not at the top: mmrazor.models can be imported once its quantization is off.
-    from mmrazor.models.architectures.heads.deit_head import DeiTClsHead
-
-    for holder in ('mmengine.config.config', 'mmengine.hub.hub'):
-        module: Any = importlib.import_module(holder)
-        module._get_package_and_cfg_path = _with_new_name(module._get_package_and_cfg_path)
-    DeiTClsHead.pre_logits = _of_two_tokens(DeiTClsHead.pre_logits)
-
-
-def _with_new_name(original: Any) -> Any:
     @functools.wraps(original)
     def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
         package, path = original(cfg_path)
@@ -35,7 +25,13 @@ def _with_new_name(original: Any) -> Any:
     return get_package_and_cfg_path
 
 
-def _of_two_tokens(original: Any) -> Any:
+@repairs.replacing(
+    'mmrazor.models.architectures.heads.deit_head.DeiTClsHead.pre_logits',
+    reason="mmrazor's DeiT head unpacks three tokens, mmpretrain's backbone gives two",
+)
+def take_two_tokens(original: Callable) -> Callable:
+    """Puts a placeholder in front of the two tokens that the head reads."""
+
     @functools.wraps(original)
     def pre_logits(self: Any, feats: Any) -> Any:
         tokens = feats[-1]

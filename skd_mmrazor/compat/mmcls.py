@@ -2,7 +2,6 @@
 
 Every classification config of mmrazor 1.0 says ``mmcls``: in ``_base_``, in
 ``cfg_path``, as the prefix of a type, as a scope; and so do two of its imports.
-https://github.com/open-mmlab/mmrazor/issues/546
 """
 
 import importlib
@@ -17,25 +16,48 @@ from typing import Any
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
+from .patches import repairs
+
 _RENAMED = {'PackClsInputs': 'PackInputs', 'ClsDataSample': 'DataSample'}
+_ISSUE = 'https://github.com/open-mmlab/mmrazor/issues/546'
 
 
+@repairs.adding_to(
+    'sys.meta_path',
+    'mmengine.config.utils.MODULE2PACKAGE',
+    'the registries of mmpretrain (scope `mmcls`)',
+    reason="`No module named 'mmcls'` from mmrazor's classification configs, in bases, `cfg_path`, "
+    'types, scopes and imports. The name means mmpretrain',
+    link=_ISSUE,
+    needed=lambda: find_spec('mmcls') is None,
+)
 def alias_mmcls() -> None:
-    """Makes every use of the name ``mmcls`` mean mmpretrain.
-
-    Does nothing where mmcls is installed.
-    """
-    if find_spec('mmcls') is not None:
-        return
+    """Makes every use of the name ``mmcls`` mean mmpretrain."""
     sys.meta_path.append(_MMClsFinder())
     MODULE2PACKAGE['mmcls'] = 'mmpretrain'
-    _alias_registries()
+    for registry in vars(importlib.import_module('mmpretrain.registry')).values():
+        if isinstance(registry, Registry) and registry.scope == 'mmpretrain':
+            alias = Registry(
+                registry.name,
+                build_func=registry.build_func,
+                parent=registry.parent,
+                scope='mmcls',
+                locations=registry._locations,
+            )
+            alias._module_dict = registry._module_dict
 
 
-def alias_registered_names() -> None:
-    """Registers two of mmpretrain's classes where mmrazor's configs look for them.
+@repairs.adding_to(
+    'mmrazor.registry.MODELS (`ClsDataPreprocessor`)',
+    'mmpretrain.registry.TRANSFORMS (`PackClsInputs`)',
+    reason="mmrazor's BYOT config: `ClsDataPreprocessor is not in the mmrazor::model registry`, "
+    '`PackClsInputs is not in the mmpretrain::transform registry`',
+    link=_ISSUE,
+)
+def register_names_of_mmcls() -> None:
+    """Registers two classes of mmpretrain where mmrazor's configs look for them.
 
-    mmcls asked for its own ``ClsDataPreprocessor``; mmpretrain leaves the scope
+    mmcls wrote the scope of its own ``ClsDataPreprocessor``; mmpretrain leaves it
     out, so that an ``mmcls.ImageClassifier`` inside ``_scope_='mmrazor'`` cannot
     be built. ``PackClsInputs`` is the old name of ``PackInputs``.
     """
@@ -47,19 +69,6 @@ def alias_registered_names() -> None:
 
     MODELS.register_module(module=ClsDataPreprocessor, force=True)
     TRANSFORMS.register_module('PackClsInputs', module=PackInputs, force=True)
-
-
-def _alias_registries() -> None:
-    for registry in vars(importlib.import_module('mmpretrain.registry')).values():
-        if isinstance(registry, Registry) and registry.scope == 'mmpretrain':
-            alias = Registry(
-                registry.name,
-                build_func=registry.build_func,
-                parent=registry.parent,
-                scope='mmcls',
-                locations=registry._locations,
-            )
-            alias._module_dict = registry._module_dict
 
 
 class _MMClsFinder(MetaPathFinder, Loader):

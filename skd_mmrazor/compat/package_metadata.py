@@ -1,41 +1,47 @@
-"""mmengine's package look-ups without ``pkg_resources``.
+"""Where mmengine finds packages, without ``pkg_resources``.
 
 mmengine 0.10 asks ``pkg_resources`` where a package is installed, whenever a
 config names another package (``_base_ = 'mmpretrain::…'``). setuptools removed
 that module in version 82, and a new virtual environment of Python 3.12 or later
 has no setuptools at all.
-https://setuptools.pypa.io/en/stable/history.html#v82-0-0
 """
 
-import importlib
 import os.path as osp
+from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
 
+from mmengine.config.utils import MODULE2PACKAGE
 
-def replace_pkg_resources() -> None:
-    """Answers mmengine's look-ups from the standard library.
+from .patches import repairs
 
-    Does nothing where ``pkg_resources`` can be imported.
-    """
-    if find_spec('pkg_resources') is not None:
-        return
-    ours = {
-        'is_installed': is_installed,
-        'get_installed_path': get_installed_path,
-        'package2module': package2module,
-    }
+
+@repairs.adding_to(
+    'mmengine.config.utils.MODULE2PACKAGE (`skd_mmrazor`)',
+    reason='`skd_mmrazor::digits/….py` cannot be the base of a config',
+)
+def add_own_name() -> None:
+    """Adds this package to those that may stand before ``::``."""
+    MODULE2PACKAGE.setdefault('skd_mmrazor', 'skd_mmrazor')
+
+
+@repairs.replacing(
     # mmengine's own modules hold these functions by name.
-    for holder in (
-        'mmengine.utils.package_utils',
-        'mmengine.utils',
-        'mmengine.config.config',
-        'mmengine.hub.hub',
-    ):
-        module = importlib.import_module(holder)
-        for name, function in ours.items():
-            if hasattr(module, name):
-                setattr(module, name, function)
+    'mmengine.utils.is_installed',
+    'mmengine.utils.package_utils.is_installed',
+    'mmengine.config.config.is_installed',
+    'mmengine.utils.get_installed_path',
+    'mmengine.utils.package_utils.get_installed_path',
+    'mmengine.config.config.get_installed_path',
+    'mmengine.hub.hub.get_installed_path',
+    reason="`No module named 'pkg_resources'` when a `package::config.py` is resolved, with "
+    'setuptools ≥ 82 or none. The standard library answers',
+    link='https://setuptools.pypa.io/en/stable/history.html#v82-0-0',
+    needed=lambda: find_spec('pkg_resources') is None,
+)
+def answer_by_importlib(original: Callable) -> Callable:
+    """Takes the function of the same name in this module."""
+    return globals()[original.__name__]
 
 
 def is_installed(package: str) -> bool:

@@ -2,38 +2,52 @@
 
 mmrazor 1.0 fails to import on torch >= 2.0: its quantization package needs names
 that ``torch.ao`` has lost. Distillation needs none of it.
-https://github.com/open-mmlab/mmrazor/issues/615
 https://github.com/open-mmlab/mmrazor/issues/632
 https://github.com/open-mmlab/mmrazor/issues/652
 """
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import torch
 from torch.ao.quantization import fuser_method_mappings
 
+from .patches import repairs
+
 _LAST_WITHOUT_QUANTIZATION = '1.12.1'
+_ISSUE = 'https://github.com/open-mmlab/mmrazor/issues/615'
 
 
+def _cannot_quantize() -> bool:
+    return not hasattr(fuser_method_mappings, 'reverse2')
+
+
+@repairs.adding_to(
+    'mmrazor.digit_version (while mmrazor is imported)',
+    reason='`import mmrazor.models` fails on torch ≥ 2.0: ``ImportError: `torch>=1.13` is not '
+    'installed properly``. mmrazor is imported without its quantization',
+    link=_ISSUE,
+    needed=_cannot_quantize,
+)
 def import_mmrazor_without_quantization() -> None:
-    """Imports mmrazor on the path that it has for torch < 1.13.
-
-    Building a quantizer afterwards raises an ImportError that says why. Does
-    nothing where torch still has what mmrazor's quantization needs.
-    """
-    if hasattr(fuser_method_mappings, 'reverse2'):
-        return
+    """Imports mmrazor on the path that it has for torch < 1.13."""
     importlib.import_module('mmpretrain.models')
     with _old_torch_for_mmrazor():
         for part in ('models', 'engine', 'datasets', 'structures'):
             importlib.import_module(f'mmrazor.{part}')
 
-    from mmrazor.models.quantizers.base import BaseQuantizer
 
-    BaseQuantizer.__init__ = _refuse
+@repairs.replacing(
+    'mmrazor.models.quantizers.base.BaseQuantizer.__init__',
+    reason='a quantizer fails later, and does not say that quantization is off',
+    link=_ISSUE,
+    needed=_cannot_quantize,
+)
+def refuse_quantizers(original: Callable) -> Callable:
+    """Makes building a quantizer an ImportError that says why."""
+    return _refuse
 
 
 @contextlib.contextmanager

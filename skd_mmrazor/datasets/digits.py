@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
-from sklearn.datasets import load_digits
 
 from ..utils import expect
 
@@ -48,6 +47,9 @@ class Digits(BaseDataset):
         Returns:
             list[dict]: ``img`` and ``gt_label`` of every sample.
         """
+        # Not at the top: it takes a second, and others need no scikit-learn.
+        from sklearn.datasets import load_digits
+
         digits = load_digits()
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
         half = len(images) // 2

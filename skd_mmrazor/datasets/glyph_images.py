@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -65,6 +64,8 @@ def draw_images(split: str) -> np.ndarray:
 
 def _render(character: str, fonts: Iterable[str]) -> list[Image.Image]:
     """The character in each font that has it, in the middle of a canvas."""
+    import matplotlib  # Not at the top: for the folder of its fonts alone.
+
     images = []
     for font in fonts:
         if font.startswith('cm') and not character.isascii():

@@ -3,7 +3,6 @@ import pickle
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import mmengine.runner.checkpoint as mmengine_checkpoint
 import numpy as np
 import pytest
 import torch
@@ -11,7 +10,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
 from packaging.version import Version
 
-from skd_mmrazor.compat.checkpoints import allow_mmengine_checkpoints
+from skd_mmrazor import compat
 
 pytestmark = pytest.mark.skipif(
     Version(torch.__version__) < Version('2.6'), reason='torch.load runs code before 2.6'
@@ -71,6 +70,7 @@ def test_attributes_are_out_of_reach(tmp_path, arguments):
 
 
 def test_code_that_comes_by_url_does_not_run_either(tmp_path, monkeypatch):
+    """With the safeguards."""
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
     torch.save(dict(meta=Evil(tmp_path / 'pwned')), tmp_path / 'evil.pth')
     torch.save(dict(state_dict=torch.nn.Linear(2, 2).state_dict()), tmp_path / 'good.pth')
@@ -86,6 +86,6 @@ def test_code_that_comes_by_url_does_not_run_either(tmp_path, monkeypatch):
 
 
 def test_applying_twice_changes_nothing():
-    before = mmengine_checkpoint.load_url
-    allow_mmengine_checkpoints()
-    assert mmengine_checkpoint.load_url is before
+    before = torch.serialization.get_safe_globals()
+    compat.apply()
+    assert torch.serialization.get_safe_globals() == before

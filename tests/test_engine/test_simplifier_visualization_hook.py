@@ -11,11 +11,9 @@ from mmengine.runner import Runner
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
-from skd_mmrazor.engine.hooks import (
-    FrozenTeacherHook,
-    SimplifierVisualizationHook,
-    simplifier_visualization_hook,
-)
+from skd_mmrazor import visualization
+from skd_mmrazor.engine.hooks import FrozenTeacherHook, SimplifierVisualizationHook
+from skd_mmrazor.engine.hooks.simplifier_visualization_hook import _get_logits
 from skd_mmrazor.visualization import draw_simplification, simplification
 
 from ..digits_runs import KD, assert_same_state, digits, load, train
@@ -122,9 +120,7 @@ def test_the_teacher_is_drawn_in_evaluation_mode_beside_a_frozen_teacher_hook(tm
         def _draw(self, runner, model):
             data = runner.train_dataloader.dataset[0]
             batch = pseudo_collate([data, data])
-            self.looks = [
-                simplifier_visualization_hook._get_logits(model, batch)[0] for _ in range(2)
-            ]
+            self.looks = [_get_logits(model, batch)[0] for _ in range(2)]
             return super()._draw(runner, model)
 
     # Paths of a network that is not trained add nothing, unless they are told to.
@@ -141,13 +137,13 @@ def test_the_teacher_is_drawn_in_evaluation_mode_beside_a_frozen_teacher_hook(tm
 def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     """The images, their labels, and the targets that the distiller makes of them."""
     drawn = []
-    draw = simplifier_visualization_hook.draw_simplification
+    draw = draw_simplification
 
     def spy(*arguments):
         drawn[:] = arguments
         return draw(*arguments)
 
-    monkeypatch.setattr(simplifier_visualization_hook, 'draw_simplification', spy)
+    monkeypatch.setattr(visualization, 'draw_simplification', spy)
     settings = {
         'train_cfg.max_epochs': 1,
         'model.distiller.simplifier': dict(

@@ -23,7 +23,7 @@ import torch
 from mmpretrain import get_model
 from torch import Tensor, nn
 
-import skd_mmrazor  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.safeguards import load_whole  # Before any config is parsed.
 
 TOLERANCE = 1e-4
 
@@ -66,7 +66,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def export(model: Classifier, images: Tensor, path: Path, opset_version: int) -> None:
+def export(
+    model: Classifier, images: Tensor, path: Path, opset_version: int, classes: list[str] | None
+) -> None:
     """Writes the file, with the names of the classes in it."""
     output = 'logits' if model.logits else 'scores'
     # The newer exporter needs one more package, and gives the same graph here.
@@ -82,7 +84,6 @@ def export(model: Classifier, images: Tensor, path: Path, opset_version: int) ->
         **({'dynamo': False} if 'dynamo' in known else {}),
     )
     graph = onnx.load(path)
-    classes = getattr(model.model, '_dataset_meta', {}).get('classes')
     if classes:
         onnx.helper.set_model_props(graph, {'classes': json.dumps(list(classes))})
     onnx.save(graph, path)
@@ -99,13 +100,17 @@ def compare(model: Classifier, images: Tensor, path: Path) -> float:
 def main() -> None:
     """Exports, and compares the file with the model."""
     args = parse_args()
-    model = Classifier(get_model(args.config, str(args.checkpoint)), args.logits).eval()
+    classifier = get_model(args.config)
+    # Not by get_model, which loads what fits and leaves the rest random.
+    meta = load_whole(classifier, str(args.checkpoint)).get('meta', {})
+    model = Classifier(classifier, args.logits).eval()
     shape = (args.shape[0], args.shape[-1])
-    channels = len(getattr(model.model.data_preprocessor, 'mean', range(3)))
+    channels = len(getattr(classifier.data_preprocessor, 'mean', range(3)))
     path = args.output_file or args.checkpoint.with_suffix('.onnx')
     # Three, where the file was made with two: the number must be free.
     two, three = (torch.rand(n, channels, *shape) * 255 for n in (2, 3))
-    export(model, two, path, args.opset_version)
+    classes = (meta.get('dataset_meta') or classifier._dataset_meta).get('classes')
+    export(model, two, path, args.opset_version, classes)
     difference = compare(model, three, path)
     if not difference <= TOLERANCE:
         raise SystemExit(f'{path} differs from the model by {difference:.1e}.')

@@ -22,7 +22,7 @@ from mmengine.hub import get_config
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
-import skd_mmrazor  # noqa: F401  (before any config is parsed)
+import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
 
 PREFIX = 'architecture.'
 PLUGIN = 'skd_mmrazor'
@@ -140,6 +140,7 @@ def get_student_checkpoint(filename: Path, cfg: Config) -> dict:
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='cpu')
     weights = checkpoint.get('state_dict', checkpoint)
+    weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}
     student = {k.removeprefix(PREFIX): v for k, v in weights.items() if k.startswith(PREFIX)}
     if not student:
         raise SystemExit(

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-import skd_mmrazor  # noqa: F401
+import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/cifar100_networks.py'
 # Beside them, the config imports the plugin.

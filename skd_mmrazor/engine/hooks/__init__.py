@@ -1,20 +1,19 @@
 """Hooks for training that can be trusted."""
 
 from .channels_last_hook import ChannelsLastHook
+from .check_invalid_loss_hook import CheckInvalidLossHook
 from .epoch_seed_hook import EpochSeedHook
 from .frozen_teacher_hook import FrozenTeacherHook
 from .loss_weight_warmup_hook import LossWeightWarmupHook
-from .check_invalid_loss_hook import CheckInvalidLossHook
-from .simplifier_migration_hook import SimplifierMigrationHook, migrate_checkpoints
+from .simplifier_migration_hook import SimplifierMigrationHook
 from .simplifier_visualization_hook import SimplifierVisualizationHook
 
 __all__ = [
     'ChannelsLastHook',
+    'CheckInvalidLossHook',
     'EpochSeedHook',
     'FrozenTeacherHook',
     'LossWeightWarmupHook',
-    'CheckInvalidLossHook',
     'SimplifierMigrationHook',
     'SimplifierVisualizationHook',
-    'migrate_checkpoints',
 ]

@@ -1,6 +1,5 @@
-"""Checkpoints of the base method continue with SKD, and the other way round."""
+"""Runs of the base method continue with SKD, and the other way round."""
 
-import functools
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -29,7 +28,8 @@ class SimplifierMigrationHook(Hook):
     of parameters are those of the config, with ``lr`` (and whatever else is
     scheduled) where the checkpoint's schedule stood.
 
-    It need not be in a config: see :func:`migrate_checkpoints`.
+    With :mod:`skd_mmrazor.safeguards`, as in this project's tools, the runner of a
+    distillation has it without being told.
     """
 
     # After EMAHook, which swaps its average for the weights.
@@ -44,8 +44,8 @@ class SimplifierMigrationHook(Hook):
             checkpoint (dict): What was loaded. Changed in place.
 
         Raises:
-            ValueError: The parameters of the checkpoint's optimizer cannot be
-                told.
+            ValueError: The parameters of the checkpoint's optimizer are not those
+                of its model.
         """
         model = get_model(runner)
         weights = checkpoint.get('state_dict', checkpoint)
@@ -56,7 +56,7 @@ class SimplifierMigrationHook(Hook):
         unused = [name for k, name in names.items() if k.startswith(_SIMPLIFIER)]
         if bool(missing) == bool(unused) or not hasattr(model, 'distiller'):
             return
-        # A simplifier would make a checkpoint look right of which nothing fits.
+        # With the simplifier added, a checkpoint of which nothing fits would seem to.
         if not any(getattr(weights.get(names.get(k)), 'shape', None) == own[k].shape for k in own):
             return
         optimizer = checkpoint.get('optimizer')
@@ -119,21 +119,3 @@ def _continue_schedule(group: dict[str, Any], old: dict[str, Any]) -> None:
         start, old_start = group.get(f'initial_{key}'), old.get(f'initial_{key}')
         if start is not None and old_start:
             group[key] = value if start == old_start else start * (value / old_start)
-
-
-@functools.cache  # Once, however often it is called.
-def migrate_checkpoints() -> None:
-    """Lets every ``Runner`` have the hook that loads a checkpoint.
-
-    So a config that gains SKD by its three lines can go on from the checkpoints
-    that it has.
-    """
-    original = Runner.load_checkpoint
-
-    @functools.wraps(original)
-    def load_checkpoint(self: Runner, *args: Any, **kwargs: Any) -> dict:
-        if not any(isinstance(hook, SimplifierMigrationHook) for hook in self.hooks):
-            self.register_hook(SimplifierMigrationHook())
-        return original(self, *args, **kwargs)
-
-    Runner.load_checkpoint = load_checkpoint

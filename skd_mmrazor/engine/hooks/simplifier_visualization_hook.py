@@ -16,7 +16,6 @@ from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
 from ...utils import expect, is_integer
-from ...visualization import draw_simplification
 from ..utils import expect_epochs, get_model
 
 
@@ -109,6 +108,9 @@ class SimplifierVisualizationHook(Hook):
             backend.add_image(name, picture, step=step)
 
     def _draw(self, runner: Runner, model: Any) -> np.ndarray:
+        # Not at the top: it imports matplotlib.
+        from ...visualization import draw_simplification
+
         dataset = runner.val_loop.dataloader.dataset
         size = min(self.batch_size, len(dataset))
         # Spread, as data sets are often sorted by class.

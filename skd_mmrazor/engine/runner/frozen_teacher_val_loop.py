@@ -1,10 +1,11 @@
-"""A teacher that learns nothing is validated once."""
+"""A frozen teacher is validated once."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.runner import Runner
+from mmengine.runner import Runner, ValLoop
 from mmrazor.engine import SingleTeacherDistillValLoop
 from mmrazor.registry import LOOPS
 
@@ -21,11 +22,14 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
     ``SingleTeacherDistillValLoop`` runs the teacher over the whole validation
     set whenever the student is validated. Here its metrics are kept in the
     message hub, and so in checkpoints, and logged each time under the same
-    names (``teacher.accuracy/top1``). They are computed again where the weights
-    of the teacher, the validation data or the metrics are others than they were.
+    names (``teacher.accuracy/top1``). They are computed again when the weights
+    of the teacher, the validation data or the metrics have changed.
+
+    Each hook is called once: mmrazor's loop calls ``before_val_epoch`` twice, at
+    which ``EMAHook`` swaps the weights.
 
     mmengine saves a checkpoint before it validates: one that was saved before the
-    first validation has no number to keep.
+    first validation has no metrics to keep.
 
     Args:
         runner (Runner): The runner.
@@ -61,20 +65,24 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
             expect(valid, key, evaluate_teacher, f"'always' or 'never' with model.{name}={found}")
         self.evaluate_teacher = evaluate_teacher
 
-    def run_teacher(self) -> dict:
-        """Validates the teacher, or finds that this has been done.
+    def run(self) -> dict:
+        """Validates the student and, where necessary, the teacher.
 
         Returns:
-            dict: Its metrics, with ``teacher.`` before their names.
+            dict: The student's metrics, and the teacher's with ``teacher.`` before
+            their names.
         """
+        return validate(self, self._get_teacher_metrics)
+
+    def _get_teacher_metrics(self) -> dict:
         if self.evaluate_teacher == 'never':
             return {}
         if self.evaluate_teacher == 'always':
-            return super().run_teacher()
+            return validate_teacher(self)
         fingerprint = self._fingerprint()
         kept = self.runner.message_hub.get_info(_KEPT, {})
         if kept.get('fingerprint') != fingerprint:
-            kept = dict(fingerprint=fingerprint, metrics=super().run_teacher())
+            kept = dict(fingerprint=fingerprint, metrics=validate_teacher(self))
             self.runner.message_hub.update_info(_KEPT, kept)
         return kept['metrics']
 
@@ -87,3 +95,41 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
             found.update(name.encode())
             found.update(value.detach().cpu().flatten().view(torch.uint8).numpy())
         return found.hexdigest()
+
+
+def validate(loop: ValLoop, get_teacher_metrics: Callable[[], dict]) -> dict:
+    """Validates student and teacher as one epoch, so that hooks see one.
+
+    Args:
+        loop (ValLoop): The loop, whose model is the student.
+        get_teacher_metrics (Callable): Validates the teacher.
+
+    Returns:
+        dict: All metrics.
+    """
+    loop.runner.call_hook('before_val')
+    loop.runner.call_hook('before_val_epoch')
+    loop.runner.model.eval()
+    metrics = {**_evaluate(loop, loop.run_iter), **get_teacher_metrics()}
+    loop.runner.call_hook('after_val_epoch', metrics=metrics)
+    loop.runner.call_hook('after_val')
+    return metrics
+
+
+def validate_teacher(loop: SingleTeacherDistillValLoop) -> dict:
+    """Validates the teacher on the data of the student.
+
+    Args:
+        loop (SingleTeacherDistillValLoop): The loop.
+
+    Returns:
+        dict: Its metrics, with ``teacher.`` before their names.
+    """
+    metrics = _evaluate(loop, loop.run_iter_teacher)
+    return {f'teacher.{name}': value for name, value in metrics.items()}
+
+
+def _evaluate(loop: ValLoop, run_iter: Callable) -> dict:
+    for idx, data_batch in enumerate(loop.dataloader):
+        run_iter(idx, data_batch)
+    return loop.evaluator.evaluate(len(loop.dataloader.dataset))

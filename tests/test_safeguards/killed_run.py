@@ -91,7 +91,7 @@ def build(work_dir, **arguments):
 
 if __name__ == '__main__':
     if sys.argv[3] == 'plugin':
-        import skd_mmrazor  # noqa: F401
+        import skd_mmrazor.safeguards  # noqa: F401
     runner = build(sys.argv[1])
     kill_in(sys.argv[2], runner)
     runner.train()

@@ -1,0 +1,114 @@
+"""Every change to another package is declared and made here.
+
+A change is declared beside the code that makes it, with its reason, so that
+``python -m skd_mmrazor`` lists what is in the code and nothing else.
+"""
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass
+class Patch:
+    """One change to other packages, for one reason.
+
+    Args:
+        targets (tuple[str, ...]): Dotted names of what is changed.
+        change (Callable): Of a replacement, makes the new attribute from the old
+            one; of an extension, adds to the target and takes no argument.
+        replaces (bool): Whether the targets are attributes that are replaced.
+        reason (str): What happens without the change.
+        link (str): The upstream issue. Empty where there is none.
+        needed (Callable): Whether the installed packages need the change.
+        active (bool): Whether the change has been made. Defaults to False.
+    """
+
+    targets: tuple[str, ...]
+    change: Callable
+    replaces: bool
+    reason: str
+    link: str
+    needed: Callable[[], bool]
+    active: bool = False
+
+    def apply(self) -> None:
+        """Makes the change, once, where it is needed."""
+        if self.active or not self.needed():
+            return
+        if self.replaces:
+            for target in self.targets:
+                owner_name, _, name = target.rpartition('.')
+                owner = pkgutil.resolve_name(owner_name)
+                # A module may lack a builtin, such as ``open``, until it is replaced.
+                setattr(owner, name, self.change(getattr(owner, name, None)))
+        else:
+            self.change()
+        self.active = True
+
+
+class Patches(list[Patch]):
+    """Changes in the order in which they are made."""
+
+    def replacing(
+        self,
+        *targets: str,
+        reason: str,
+        link: str = '',
+        needed: Callable[[], bool] = _always,
+    ) -> Callable[[Callable], Callable]:
+        """Declares a function that makes a new attribute from the old one.
+
+        Args:
+            *targets (str): Dotted names of the attributes.
+            reason (str): What happens without the change.
+            link (str): The upstream issue. Defaults to none.
+            needed (Callable): Whether the installed packages need the change.
+                Defaults to always.
+
+        Returns:
+            Callable: A decorator that leaves the function as it is.
+        """
+        return self._declare(targets, True, reason, link, needed)
+
+    def adding_to(
+        self,
+        *targets: str,
+        reason: str,
+        link: str = '',
+        needed: Callable[[], bool] = _always,
+    ) -> Callable[[Callable], Callable]:
+        """Declares a function that adds to collections, such as a registry.
+
+        Args:
+            *targets (str): What is added to.
+            reason (str): What happens without the change.
+            link (str): The upstream issue. Defaults to none.
+            needed (Callable): Whether the installed packages need the change.
+                Defaults to always.
+
+        Returns:
+            Callable: A decorator that leaves the function as it is.
+        """
+        return self._declare(targets, False, reason, link, needed)
+
+    def _declare(self, targets: tuple[str, ...], replaces: bool, *about: Any) -> Callable:
+        def declare(change: Callable) -> Callable:
+            self.append(Patch(targets, change, replaces, *about))
+            return change
+
+        return declare
+
+    def apply(self) -> None:
+        """Makes all changes that are needed and have not been made."""
+        for patch in self:
+            patch.apply()
+
+
+repairs = Patches()
+safeguards = Patches()

@@ -1,0 +1,85 @@
+"""Files that are no whole checkpoint are refused by name, and run no code.
+
+mmengine gives every local file to ``torch.load``, whose errors do not say which
+file they are about: of an empty one it is ``EOFError``, of a text ``KeyError: 101``.
+A checkpoint is a zip archive, and torch unpacks whatever size an entry claims to
+have: three megabytes can ask for three gigabytes.
+"""
+
+import functools
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+from ..compat.checkpoints import loads_weights_only
+from ..compat.patches import safeguards
+
+
+@safeguards.replacing(
+    'mmengine.runner.CheckpointLoader.load_checkpoint',
+    reason='a damaged file is an error without its name, a small file can unpack to gigabytes, and '
+    "resuming executes the text in `meta['config']`. All loading passes here",
+)
+def read_checkpoint_safely(original: Callable) -> staticmethod:
+    """Checks a file before and after it is read, and names it in errors.
+
+    ``load_from``, ``resume``, ``teacher_ckpt`` and ``init_cfg=dict(type='Pretrained')``
+    all read their checkpoints so, and so does ``FlexibleRunner``.
+    """
+
+    @functools.wraps(original)
+    def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> dict:
+        path = os.path.expanduser(filename)
+        try:
+            _check_size(path)
+            checkpoint = original(filename, *args, **kwargs)
+            state = checkpoint.get('state_dict', checkpoint)
+            if not isinstance(state, dict):
+                raise TypeError(f'its state_dict is a {type(state).__name__}, not a dict')
+        except Exception as error:
+            if isinstance(error, OSError) and not os.path.isfile(path):
+                raise  # A missing file or a server, which the message names.
+            raise pickle.UnpicklingError(
+                f'{filename!r} cannot be read, expected a whole checkpoint that holds weights '
+                f'and no code. {type(error).__name__}: {error}'
+            ) from error
+        if isinstance(checkpoint.get('meta'), dict):
+            # To find the number of GPUs of an old format, mmengine executes it.
+            checkpoint['meta'].pop('config', None)
+        return checkpoint
+
+    return staticmethod(load_checkpoint)
+
+
+@safeguards.replacing(
+    'mmengine.runner.checkpoint.load_url',
+    reason='a checkpoint that comes by URL can run code: `torch.hub` loads it with '
+    '`weights_only=False`',
+    needed=loads_weights_only,
+)
+def load_weights_only_by_url(original: Callable) -> Callable:
+    """Puts downloaded checkpoints under the rule for local files."""
+    return functools.partial(original, weights_only=True)
+
+
+def _check_size(path: str) -> None:
+    """Refuses an archive that would grow: torch saves without compression.
+
+    Args:
+        path (str): A file. Anything else, such as a URL, is left to mmengine.
+    """
+    if not os.path.isfile(path):
+        return
+    with open(path, 'rb') as file:
+        # By this torch tells a zip archive from its older formats.
+        if file.read(4) != b'PK\x03\x04':
+            return
+        size = os.path.getsize(path)
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > size:
+        raise ValueError(
+            f'its {size} bytes would unpack to {unpacked}, expected no more than they are'
+        )

@@ -1,0 +1,29 @@
+"""mmrazor's validation of student and teacher, once for the hooks.
+
+``SingleTeacherDistillValLoop`` calls ``before_val_epoch`` twice and
+``after_val_epoch`` once. mmengine's ``EMAHook`` swaps the weights at each: after
+the first validation the average is what trains on, and the weights that were
+trained are what is kept as the average, without a message.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..compat.patches import safeguards
+from ..engine.runner.frozen_teacher_val_loop import validate, validate_teacher
+
+
+@safeguards.replacing(
+    'mmrazor.engine.SingleTeacherDistillValLoop.run',
+    reason='`before_val_epoch` is called twice, so that `EMAHook` trains the average from the '
+    'first validation on. `FrozenTeacherValLoop` does not need it',
+    link='https://github.com/open-mmlab/mmrazor/pull/421',
+)
+def validate_once_for_the_hooks(original: Callable) -> Callable:
+    """Calls each hook once, and returns the metrics."""
+
+    def run(self: Any) -> dict:
+        """Validates the student, then the teacher on the same data."""
+        return validate(self, lambda: validate_teacher(self))
+
+    return run

@@ -1,0 +1,235 @@
+"""What a checkpoint has to fit, judged for the student and the teacher each by itself.
+
+Each refusal has a twin that is accepted. The student is of width 2, the teacher of
+width 4; between widths the bias of the head is all that fits.
+"""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from mmrazor.registry import MODELS
+
+from skd_mmrazor.safeguards import load_whole
+
+from ..conftest import ROOT, algorithm, classifier, distiller
+
+
+def distillation(student=2, teacher=4, skd=True, **arguments):
+    cfg = distiller({'loss_kl': dict(type='KLDivergence')}, skd=skd)
+    models = dict(architecture=classifier(student), teacher=classifier(teacher))
+    return algorithm(cfg, **models, **arguments)
+
+
+class Images(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        image = torch.from_numpy(np.random.default_rng(i).normal(size=(1, 8, 8))).float()
+        return dict(inputs=image, data_samples=DataSample().set_gt_label(i))
+
+
+def loader():
+    return torch.utils.data.DataLoader(Images(), batch_size=4, collate_fn=pseudo_collate)
+
+
+def build(tmp_path, model, path, resume=False, **arguments):
+    return Runner(
+        model=model,
+        work_dir=str(tmp_path / 'work'),
+        train_dataloader=loader(),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
+        val_dataloader=loader(),
+        val_cfg=dict(type='mmrazor.SingleTeacherDistillValLoop') if 'teacher' in model else {},
+        val_evaluator=dict(type='Accuracy', topk=(1,)),
+        test_dataloader=loader(),
+        test_cfg=dict(),
+        test_evaluator=dict(type='Accuracy', topk=(1,)),
+        load_from=str(path),
+        resume=resume,
+        default_scope='mmpretrain',
+        experiment_name=f'{tmp_path}',
+        log_level='ERROR',
+        **arguments,
+    )
+
+
+def save(tmp_path, model, drop=(), prefix='', **changes):
+    """A checkpoint of a model, without the names that begin with those of ``drop``."""
+    built = MODELS.build(model)
+    state = {f'{prefix}{k}': v for k, v in built.state_dict().items() if not k.startswith(drop)}
+    path = tmp_path / 'saved.pth'
+    torch.save(dict(dict(state_dict=state, meta=dict(epoch=0, iter=0)), **changes), path)
+    return path, built
+
+
+def by_test(tmp_path, model, path, **arguments):
+    build(tmp_path, model, path, **arguments).test()
+
+
+def by_val(tmp_path, model, path, **arguments):
+    build(tmp_path, model, path, **arguments).val()
+
+
+def by_train(tmp_path, model, path, **arguments):
+    build(tmp_path, model, path, **arguments).train()
+
+
+def by_resume(tmp_path, model, path, **arguments):
+    build(tmp_path, model, path, resume=True, **arguments).load_or_resume()
+
+
+WAYS = [by_test, by_val, by_train, by_resume]
+BACKBONE = 'architecture.backbone.conv1.weight'
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_a_student_of_another_width_is_refused(tmp_path, way):
+    """Though teacher and simplifier fit."""
+    path, _ = save(tmp_path, distillation(student=3))
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        way(tmp_path, distillation(), path)
+    message = str(caught.value)
+    assert 'does not fit the student (ImageClassifier with ResNet_CIFAR): 1 of its 52 ' in message
+    assert f"fit is '{BACKBONE}': (3, 1, 3, 3), not (2, 1, 3, 3)." in message
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_a_teacher_of_another_width_is_refused(tmp_path, way):
+    path, _ = save(tmp_path, distillation(teacher=3))
+    with pytest.raises(ValueError, match=r'saved\.pth.* does not fit the teacher .* 1 of its 52 '):
+        way(tmp_path, distillation(), path)
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+@pytest.mark.parametrize('way', [by_test, by_val, by_train])
+def test_a_checkpoint_that_fits_is_loaded(tmp_path, way, prefix):
+    path, saved = save(tmp_path, distillation(), prefix=prefix)
+    runner = build(tmp_path, distillation(), path)
+    dict(by_test=runner.test, by_val=runner.val, by_train=runner.train)[way.__name__]()
+    for name, value in saved.named_parameters():
+        assert torch.equal(runner.model.get_parameter(name).cpu(), value), name
+
+
+@pytest.mark.parametrize('way', [by_test, by_resume])
+@pytest.mark.parametrize('missing', ['architecture.head', 'architecture.backbone.bn1.running_var'])
+def test_one_tensor_is_enough_to_refuse(tmp_path, way, missing):
+    """A buffer too: batch norm without its statistics predicts something else."""
+    path, _ = save(tmp_path, distillation(), drop=missing)
+    match = rf'does not fit the student .*{missing}.*, which is not in the file'
+    with pytest.raises(ValueError, match=match):
+        way(tmp_path, distillation(), path)
+
+
+def test_training_may_begin_with_another_head(tmp_path):
+    path, _ = save(tmp_path, distillation(), drop='architecture.head')
+    by_train(tmp_path, distillation(), path)
+
+
+@pytest.mark.parametrize(('way', 'is_refused'), [(by_test, False), (by_resume, True)])
+def test_a_simplifier_is_needed_to_resume_and_not_to_test(tmp_path, way, is_refused):
+    _, model = save(tmp_path, distillation())
+    simplifier = next(k for k, _ in model.named_parameters() if k.startswith('distiller.'))
+    path, _ = save(tmp_path, distillation(), drop=simplifier)
+    if is_refused:
+        with pytest.raises(ValueError, match=rf'does not fit the model.*{re.escape(simplifier)}'):
+            way(tmp_path, distillation(), path)
+    else:
+        way(tmp_path, distillation(), path)
+
+
+@pytest.mark.parametrize('way', [by_test, by_train])
+def test_a_student_by_itself_is_refused_with_the_reason(tmp_path, way):
+    path, _ = save(tmp_path, classifier(2))
+    match = r"fit the student .* 0 of its 52 .*; its names lack 'architecture\.', as those of a"
+    with pytest.raises(ValueError, match=match):
+        way(tmp_path, distillation(), path)
+    by_test(tmp_path / 'twin', classifier(2), path)
+
+
+def test_a_teacher_may_come_from_its_own_file_alone(tmp_path):
+    (tmp_path / 'teacher').mkdir()
+    teacher, _ = save(tmp_path / 'teacher', classifier(4))
+    path, _ = save(tmp_path, distillation(), drop='teacher.')
+    by_test(tmp_path, distillation(teacher_ckpt=str(teacher)), path)
+    with pytest.raises(ValueError, match=r'does not fit the teacher .* which is not in the file'):
+        by_test(tmp_path, distillation(), path)
+
+
+def test_the_average_of_the_weights_is_judged_too(tmp_path):
+    ema = dict(custom_hooks=[dict(type='EMAHook', momentum=0.5)])
+    path, _ = save(tmp_path, distillation())
+    by_test(tmp_path, distillation(), path, **ema)
+    path, _ = save(tmp_path, distillation(student=3))
+    with pytest.raises(ValueError, match='does not fit the student'):
+        by_test(tmp_path, distillation(), path, **ema)
+
+
+@pytest.mark.parametrize('way', [by_test, by_train, by_resume])
+def test_a_model_without_a_teacher_is_judged_as_a_whole(tmp_path, way):
+    path, _ = save(tmp_path, classifier(3))
+    with pytest.raises(ValueError, match=r'saved\.pth.* does not fit the model .* 1 of its 52 '):
+        way(tmp_path, classifier(2), path)
+
+
+def test_pretrained_needs_some_weight_of_the_module(tmp_path):
+    path, _ = save(tmp_path, classifier(2), drop='head')
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    MODELS.build(dict(classifier(2), init_cfg=init_cfg)).init_weights()
+    with pytest.raises(ValueError, match=r'init_cfg\.checkpoint=.*saved.* fit the module'):
+        MODELS.build(dict(classifier(3), init_cfg=init_cfg)).init_weights()
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_a_teacher_ckpt_that_fits_is_loaded(tmp_path, prefix):
+    path, saved = save(tmp_path, classifier(4), prefix=prefix)
+    teacher = MODELS.build(distillation(teacher_ckpt=str(path))).teacher
+    for a, b in zip(saved.state_dict().values(), teacher.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ('other', 'fitting'),
+    [(classifier(2), 1), (classifier(4, num_classes=7), 50), (dict(type='LeNet5'), 0)],
+)
+def test_a_teacher_ckpt_of_another_architecture_is_refused(tmp_path, other, fitting):
+    path, _ = save(tmp_path, dict(other, _scope_='mmpretrain'))
+    message = (
+        rf'teacher_ckpt=.*saved\.pth.* does not fit the teacher \(ImageClassifier with '
+        rf'ResNet_CIFAR\): {fitting} of its 52 parameters and buffers fit, all were expected'
+    )
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(distillation(teacher_ckpt=str(path)))
+
+
+def test_a_missing_teacher_ckpt_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none\.pth'):
+        MODELS.build(distillation(teacher_ckpt=str(tmp_path / 'none.pth')))
+
+
+def test_the_export_to_onnx_refuses_a_student_of_another_width(tmp_path, monkeypatch):
+    pytest.importorskip('onnxruntime')
+    monkeypatch.syspath_prepend(ROOT / 'tools' / 'deployment')
+    import pytorch2onnx
+
+    path, _ = save(tmp_path, classifier(3))
+    Config(dict(model=classifier(2))).dump(tmp_path / 'student.py')
+    monkeypatch.setattr(sys, 'argv', ['onnx', str(tmp_path / 'student.py'), str(path)])
+    with pytest.raises(ValueError, match=r'saved\.pth.* does not fit the model .* 1 of its 52 '):
+        pytorch2onnx.main()
+    assert not path.with_suffix('.onnx').exists()
+
+
+def test_load_whole_gives_the_checkpoint(tmp_path):
+    path, saved = save(tmp_path, classifier(2))
+    model = MODELS.build(classifier(2))
+    assert load_whole(model, path)['meta'] == dict(epoch=0, iter=0)
+    assert torch.equal(model.head.fc.weight, saved.head.fc.weight)

@@ -1,0 +1,120 @@
+import builtins
+import os
+import signal
+
+import pytest
+import torch
+from mmengine.fileio import LocalBackend
+from mmengine.runner import find_latest_checkpoint
+
+from ..conftest import run_python
+from .killed_run import build
+
+
+def kill(work_dir, name, stack):
+    run_python(
+        *('-m', 'tests.test_safeguards.killed_run', work_dir, name, stack),
+        returncode=-signal.SIGKILL,
+    )
+
+
+def epochs(work_dir):
+    """The epoch of each checkpoint in a folder, all of which have to be whole."""
+    return {path.name: torch.load(path)['meta']['epoch'] for path in work_dir.glob('*.pth')}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('name', 'left'),
+    [
+        ('epoch_2.pth', {'epoch_1.pth': 1, 'best_score_epoch_1.pth': 1}),
+        ('last_checkpoint', {'epoch_1.pth': 1, 'best_score_epoch_1.pth': 1}),
+        ('best_score_epoch_2.pth', {'epoch_2.pth': 2, 'best_score_epoch_1.pth': 1}),
+    ],
+)
+def test_a_killed_run_leaves_whole_files_only(tmp_path, name, left):
+    """With ``max_keep_ckpts=1``, whichever file was being written."""
+    kill(tmp_path, name, 'plugin')
+    assert epochs(tmp_path) == left
+    last = find_latest_checkpoint(tmp_path)
+    assert last == str(tmp_path / f'epoch_{2 if name.startswith("best") else 1}.pth')
+
+    runner = build(tmp_path, resume=True)
+    runner.train()
+    assert runner.epoch == 2
+    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+    assert epochs(tmp_path)['epoch_2.pth'] == 2
+
+
+@pytest.mark.slow
+def test_mmengine_alone_loses_all_checkpoints(tmp_path):
+    """What the safeguard is for; fails when mmengine does better itself."""
+    kill(tmp_path, 'epoch_2.pth', 'mmengine')
+    last = find_latest_checkpoint(tmp_path)
+    assert last == str(tmp_path / 'epoch_1.pth')
+    with pytest.raises(FileNotFoundError):
+        torch.load(last)
+    with pytest.raises(RuntimeError, match='zip archive'):
+        torch.load(tmp_path / 'epoch_2.pth')
+
+
+def test_files_take_their_place_when_they_are_whole(tmp_path, monkeypatch):
+    """No file of a run is opened for writing under its own name."""
+    opened, moved = [], []
+
+    def watching_open(path, mode='r', *args, **kwargs):
+        if 'w' in mode and str(path).startswith(str(tmp_path)):
+            opened.append(os.path.basename(path))
+        return original_open(path, mode, *args, **kwargs)
+
+    def watching_replace(source, target):
+        size = os.path.getsize(source)
+        original_replace(source, target)
+        moved.append((os.path.basename(source), os.path.basename(target), size))
+
+    original_open, original_replace = builtins.open, os.replace
+    monkeypatch.setattr(builtins, 'open', watching_open)
+    monkeypatch.setattr(os, 'replace', watching_replace)
+    build(tmp_path).train()
+    monkeypatch.undo()
+
+    written = {'epoch_1.pth', 'epoch_2.pth', 'best_score_epoch_1.pth', 'last_checkpoint'}
+    assert written < {target for _, target, _ in moved}
+    assert all(source == f'{target}.tmp' and size > 0 for source, target, size in moved)
+    assert not {target for _, target, _ in moved} & set(opened)
+    assert not list(tmp_path.rglob('*.tmp'))
+
+
+def test_an_uninterrupted_run_leaves_what_mmengine_leaves(tmp_path):
+    build(tmp_path).train()
+    names = {path.name for path in tmp_path.iterdir() if path.suffix != '.py' and path.is_file()}
+    assert names == {'epoch_2.pth', 'best_score_epoch_2.pth', 'last_checkpoint'}
+    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    """As where the disk is full; and the half of the new one is removed."""
+    path = tmp_path / 'folder' / 'epoch_1.pth'
+    LocalBackend().put(b'old', path)
+
+    class FullDisk:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.file.close()
+
+        def write(self, data):
+            self.file.write(data[:1])
+            raise OSError('No space left on device')
+
+    original = builtins.open
+    monkeypatch.setattr(builtins, 'open', lambda *args: FullDisk(original(*args)))
+    with pytest.raises(OSError, match='No space left'):
+        LocalBackend().put(b'new', path)
+    monkeypatch.undo()
+    assert path.read_bytes() == b'old'
+    assert list(path.parent.iterdir()) == [path]
