@@ -18,7 +18,7 @@ from . import (  # noqa: F401  (each declares its own)
     checkpoint_writing,
     validation,
 )
-from .checkpoint_fitting import load_whole
+from .loaded_tensors import load_whole
 
 __all__ = ['load_whole']
 

@@ -203,7 +203,7 @@ def test_a_teacher_ckpt_that_fits_is_loaded(tmp_path, prefix):
 def test_a_teacher_ckpt_of_another_architecture_is_refused(tmp_path, other, fitting):
     path, _ = save(tmp_path, dict(other, _scope_='mmpretrain'))
     message = (
-        rf'teacher_ckpt=.*saved\.pth.* does not fit the teacher \(ImageClassifier with '
+        rf'model\.teacher_ckpt=.*saved\.pth.* does not fit the teacher \(ImageClassifier with '
         rf'ResNet_CIFAR\): {fitting} of its 52 parameters and buffers fit, all were expected'
     )
     with pytest.raises(ValueError, match=message):
@@ -211,7 +211,9 @@ def test_a_teacher_ckpt_of_another_architecture_is_refused(tmp_path, other, fitt
 
 
 def test_a_missing_teacher_ckpt_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'none\.pth'):
+    with pytest.raises(
+        FileNotFoundError, match=r'model\.teacher_ckpt=.*none\.pth.* does not exist'
+    ):
         MODELS.build(distillation(teacher_ckpt=str(tmp_path / 'none.pth')))
 
 
