@@ -91,10 +91,11 @@ WAYS = [by_test, by_val, by_train, by_resume]
 BACKBONE = 'architecture.backbone.conv1.weight'
 
 
+@pytest.mark.parametrize('prefix', ['', 'module.'])
 @pytest.mark.parametrize('way', WAYS)
-def test_a_student_of_another_width_is_refused(tmp_path, way):
+def test_a_student_of_another_width_is_refused(tmp_path, way, prefix):
     """Though teacher and simplifier fit."""
-    path, _ = save(tmp_path, distillation(student=3))
+    path, _ = save(tmp_path, distillation(student=3), prefix=prefix)
     with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
         way(tmp_path, distillation(), path)
     message = str(caught.value)
@@ -162,6 +163,15 @@ def test_a_teacher_may_come_from_its_own_file_alone(tmp_path):
     by_test(tmp_path, distillation(teacher_ckpt=str(teacher)), path)
     with pytest.raises(ValueError, match=r'does not fit the teacher .* which is not in the file'):
         by_test(tmp_path, distillation(), path)
+
+
+def test_a_teacher_that_is_in_the_checkpoint_has_to_fit(tmp_path):
+    """Though another one was loaded from its own file."""
+    (tmp_path / 'teacher').mkdir()
+    teacher, _ = save(tmp_path / 'teacher', classifier(4))
+    path, _ = save(tmp_path, distillation(teacher=3))
+    with pytest.raises(ValueError, match=r'saved\.pth.* does not fit the teacher .* 1 of its 52 '):
+        by_test(tmp_path, distillation(teacher_ckpt=str(teacher)), path)
 
 
 def test_the_average_of_the_weights_is_judged_too(tmp_path):
