@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 
 import skd_mmrazor.safeguards  # noqa: F401  (tests run as the tools do)
@@ -32,19 +31,6 @@ def _scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
-
-
-@pytest.fixture(autouse=True)
-def _message_hub(request):
-    """A runner leaves the progress of its training behind, which a simplifier reads."""
-    MessageHub.get_instance(request.node.nodeid)
-
-
-def reach(iteration, of=100):
-    """Tells models of the iteration, as mmengine's runner does."""
-    hub = MessageHub.get_current_instance()
-    hub.update_info('iter', iteration)
-    hub.update_info('max_iters', of)
 
 
 def run_python(*arguments, check=True, returncode=0):

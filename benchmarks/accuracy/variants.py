@@ -24,18 +24,18 @@ class StudentAwareSimplifier(AttentionSimplifierConnector):
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(num_classes, **kwargs)
-        self.student_query = nn.Linear(num_classes, self.query.out_features, bias=False)
+        self.student_query = nn.Linear(num_classes, self.q.out_features, bias=False)
         with torch.no_grad():
-            self.student_query.weight.copy_(self.query.weight)
+            self.student_query.weight.copy_(self.q.weight)
         self.student: Tensor | None = None
 
-    def _project(self, tokens: Tensor) -> list[Tensor]:
-        query, key = super()._project(tokens)
+    def _project(self, soft: Tensor) -> tuple[Tensor, Tensor]:
+        query, key = super()._project(soft)
         if self.student is None:
-            return [query, key]
+            return query, key
         student = F.layer_norm(self._soften(self.student), self.student.shape[-1:])
         asked = self.student_query(student).reshape(len(student), self.num_heads, -1)
-        return [(query + asked.transpose(0, 1)) / 2, key]
+        return (query + asked.transpose(0, 1)) / 2, key
 
 
 @MODELS.register_module()
@@ -148,7 +148,7 @@ class StudentPacedSimplifier(AttentionSimplifierConnector):
     def current_factor(self) -> Tensor:
         """The factor, a scalar in [start_factor, 1]."""
         if self.student is None or self._teacher is None:
-            return self.query.weight.new_ones(())
+            return self.q.weight.new_ones(())
         student, teacher = (x - x.mean(dim=1, keepdim=True) for x in (self.student, self._teacher))
         reached = (student * teacher).sum() / teacher.square().sum()
         return (self.pace * reached).clamp(self.start_factor, 1)

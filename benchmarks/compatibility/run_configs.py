@@ -63,7 +63,9 @@ def load(name: str, data: Path, skd: bool) -> Config:
     cfg = Config.fromfile(FOLDER / name)
     if skd:
         simplifier = dict(type='AttentionSimplifierConnector')
-        cfg.model.distiller.update(type='SKDDistiller', simplifier=simplifier)
+        kind = 'SKDOFDDistiller' if 'ofd' in name else 'SKDDistiller'
+        kind = 'SKDBYOTDistiller' if 'byot' in name else kind
+        cfg.model.distiller.update(type=kind, simplifier=simplifier)
     drop_weights(cfg.model)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=4, num_workers=0, persistent_workers=False)

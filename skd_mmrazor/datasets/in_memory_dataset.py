@@ -12,7 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from ..utils import expect, naming
+from ..utils import error_context, expect
 from .batch_transforms import to_batch_transform
 
 
@@ -70,7 +70,7 @@ class InMemoryDataset:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         known = isinstance(self.dataset, BaseDataset)
         expect(known, _key('dataset'), self.dataset, "a BaseDataset of mmengine's, or its config")
-        with naming(_key('device'), device, 'a device of torch'):
+        with error_context(_key('device'), device, 'a device of torch'):
             self.device = torch.device(get_device() if device is None else device)
         *transforms, self._pack = self.dataset.pipeline.transforms or [None]
         self._transforms = [

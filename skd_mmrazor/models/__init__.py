@@ -9,7 +9,7 @@ from .backbones import (
     CIFARWideResNet,
 )
 from .connectors import AttentionSimplifierConnector
-from .distillers import SKDDistiller
+from .distillers import SKDBYOTDistiller, SKDDistiller, SKDOFDDistiller
 from .losses import LogSpaceDKDLoss, LogSpaceKLDivergence
 
 __all__ = [
@@ -22,5 +22,7 @@ __all__ = [
     'CIFARWideResNet',
     'LogSpaceDKDLoss',
     'LogSpaceKLDivergence',
+    'SKDBYOTDistiller',
     'SKDDistiller',
+    'SKDOFDDistiller',
 ]

@@ -1,5 +1,5 @@
-"""One form for every complaint about a value of a config."""
+"""Checks of config values, whose messages have one form."""
 
-from .checks import expect, is_integer, is_number, naming
+from .checks import error_context, expect, is_integer, is_number
 
-__all__ = ['expect', 'is_integer', 'is_number', 'naming']
+__all__ = ['error_context', 'expect', 'is_integer', 'is_number']

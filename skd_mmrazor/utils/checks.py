@@ -10,26 +10,26 @@ def expect(condition: bool, key: str, value: Any, expected: str) -> None:
     """Raises a ValueError that names the key, the value and what was expected.
 
     Args:
-        condition (bool): Whether the value will do.
+        condition (bool): Whether the value is accepted.
         key (str): Where the value stands in the config.
         value (Any): The value found.
-        expected (str): What would have been accepted.
+        expected (str): What is accepted.
     """
     if not condition:
         raise ValueError(f'{key}={value!r}, expected {expected}.')
 
 
 @contextlib.contextmanager
-def naming(key: str, value: Any, expected: str) -> Iterator[None]:
-    """Makes errors of other libraries name the config key that they are about.
+def error_context(key: str, value: Any, expected: str) -> Iterator[None]:
+    """Adds the config key to errors of other libraries.
 
-    A TypeError stays one, all other errors become a ValueError: both can be
-    made from one string, as mmengine's registry may do.
+    A TypeError stays one, all other errors become a ValueError: mmengine's
+    registry builds an error anew from its message, which both allow.
 
     Args:
         key (str): Where the value stands in the config.
         value (Any): The value found.
-        expected (str): What would have been accepted.
+        expected (str): What is accepted.
     """
     try:
         yield

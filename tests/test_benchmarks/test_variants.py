@@ -33,7 +33,9 @@ def logits():
 
 
 def make(kind, start_factor=1, max_lam=0.5, **kwargs):
-    return kind(num_classes=10, tau=2.0, start_factor=start_factor, max_lam=max_lam, **kwargs).double()
+    return kind(
+        num_classes=10, tau=2.0, start_factor=start_factor, max_lam=max_lam, **kwargs
+    ).double()
 
 
 def target(simplifier, logits):

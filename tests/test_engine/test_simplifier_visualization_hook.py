@@ -110,7 +110,7 @@ def test_dense_logits_are_refused_before_training(tmp_path):
     cfg.model.teacher = cfg.model.architecture
     for side in ('student_recorders', 'teacher_recorders'):
         cfg.model.distiller[side].fc.source = 'backbone.conv1'
-    cfg.model.distiller.simplify = dict(loss_kl='preds_T')
+    cfg.model.distiller.simplified_losses = dict(loss_kl='preds_T')
     with pytest.raises(ValueError, match=r"shape of the teacher's logits.*dense ones cannot"):
         Runner.from_cfg(cfg).train()
 

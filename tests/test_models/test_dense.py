@@ -92,9 +92,10 @@ def test_the_documented_configs_train(block, simplified):
 
 
 def test_a_pyramid_alone_is_not_taken_for_logits():
-    distiller = read(BLOCKS[1])
-    for loss in ('loss_cls_0', 'loss_cls_1'):
-        distiller.distill_losses.pop(loss)
-        distiller.loss_forward_mappings.pop(loss)
-    with pytest.raises(ValueError, match=r"distiller\.logits='head\.fc'.* module of the student"):
+    """The losses of mmrazor's config for a detector's pyramid, with SKD's lines."""
+    path = DISTILL / 'mmdet/cwd/cwd_fpn_frcnn_r101_frcnn_r50_1x_coco.py'
+    distiller = ConfigDict(runpy.run_path(str(path))['model']['distiller'])
+    assert len(distiller.distill_losses) == 5
+    distiller.update(type='SKDDistiller', simplifier=dict(type='AttentionSimplifierConnector'))
+    with pytest.raises(ValueError, match=r"'logits_module': 'head\.fc'.* modules of the student"):
         algorithm(distiller)

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from mmengine.optim import build_optim_wrapper
 from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS
 
-from skd_mmrazor.models import LogSpaceDKDLoss, LogSpaceKLDivergence
+from skd_mmrazor.models import LogSpaceDKDLoss, LogSpaceKLDivergence, SKDDistiller
 
 from ..conftest import ARGUMENTS, algorithm, batch, classifier, distiller
 
@@ -52,7 +53,7 @@ def test_identity(name, form):
     results = []
     for skd in (False, True):
         torch.manual_seed(3)
-        arguments = dict(simplifier=simplifier(**form)) if skd else {}
+        arguments = dict(simplifier=simplifier(start_factor=1, **form)) if skd else {}
         model = build({'loss_x': LOGIT_LOSSES[name]}, skd, **arguments).double()
         torch.manual_seed(4)
         for network in (model.student, model.teacher):
@@ -296,31 +297,31 @@ def refused(match, losses=None, error=ValueError, **arguments):
 
 def test_unknown_loss_in_simplify():
     refused(
-        r"simplify='loss_x', expected a loss of loss_forward_mappings: \['loss_kl'\]",
-        simplify=dict(loss_x='preds_T'),
+        r"simplified_losses='loss_x', expected a loss of loss_forward_mappings: \['loss_kl'\]",
+        simplified_losses=dict(loss_x='preds_T'),
     )
 
 
 def test_unknown_argument_in_simplify():
     refused(
-        r"simplify\.loss_kl='teacher', expected .*\['preds_S', 'preds_T'\]",
-        simplify=dict(loss_kl='teacher'),
+        r"simplified_losses\.loss_kl='teacher', expected .*\['preds_S', 'preds_T'\]",
+        simplified_losses=dict(loss_kl='teacher'),
     )
 
 
 @pytest.mark.parametrize('value', [{}, 'loss_kl', ['loss_kl']])
 def test_simplify_that_names_no_loss(value):
-    refused(r'distiller\.simplify=.*, expected a dict like', simplify=value)
+    refused(r'distiller\.simplified_losses=.*, expected a dict like', simplified_losses=value)
 
 
 @pytest.mark.parametrize('value', [-0.1, 2, 'no'])
 def test_entropy_grad_out_of_range(value):
-    refused(rf'distiller\.entropy_grad={value!r}, expected', entropy_grad=value)
+    refused(rf'distiller: entropy_grad={value!r}, expected', entropy_grad=value)
 
 
 def test_a_loss_of_another_number_of_classes():
     refused(
-        r'loss_wsld\.num_classes=1000, expected 10, as the teacher has',
+        r'loss_wsld: num_classes=1000, expected 10, as distiller\.teacher_recorders\.fc has',
         losses={'loss_wsld': dict(type='WSLD', tau=2)},
     )
 
@@ -330,16 +331,16 @@ def test_logits_that_are_several_tensors():
     model = build(
         {'loss_kl': LOGIT_LOSSES['KLDivergence']},
         simplifier=simplifier(num_classes=10),
-        simplify=dict(loss_kl='preds_T'),
+        simplified_losses=dict(loss_kl='preds_T'),
         teacher_recorders=dict(fc=feature),
     )
-    with pytest.raises(ValueError, match=r'are a tuple, expected a Tensor\. Give .* data_idx'):
+    with pytest.raises(ValueError, match=r"logits='tuple', expected .* data_idx"):
         model(*batch(), mode='loss')
 
 
 def test_recorder_that_is_not_defined():
     refused(
-        r"loss_kl\.preds_S\.recorder='fc', expected one of student_recorders: \[\]",
+        r"loss_forward_mappings\.loss_kl=.*'recorder': 'fc'.*must be in.*student_recorders",
         student_recorders={},
     )
 
@@ -351,8 +352,8 @@ def test_recorder_on_a_module_that_does_not_exist(side):
         gt_labels=dict(type='ModuleInputs', source='head.loss_module'),
     )
     refused(
-        rf"{side}_recorders\.fc\.source='head\.classifier', expected a module of the {side} "
-        r"ImageClassifier; its linear layers: \['head\.fc'\]",
+        rf"{side}_recorders=.*'fc': 'head\.classifier'.*, expected modules of the {side} "
+        r"ImageClassifier, whose linear layers are \['head\.fc'\]",
         **{f'{side}_recorders': recorders},
     )
 
@@ -365,7 +366,7 @@ def test_teacher_logits_that_are_never_recorded():
         )
     )
     refused(
-        r"loss_kl\.preds_T\.from_student=True, expected False: the teacher's logits",
+        r'loss_kl\.preds_T\.from_student=True, expected False: the logits of the teacher',
         loss_forward_mappings=mapping,
     )
     mapping = dict(loss_kl=dict(preds_S=dict(recorder='fc', from_student=True)))
@@ -374,7 +375,7 @@ def test_teacher_logits_that_are_never_recorded():
 
 def test_num_classes_that_contradicts_the_teacher():
     refused(
-        r"simplifier\.num_classes=100, expected 10, the outputs of 'head\.fc'",
+        r'simplifier: num_classes=100, expected 10, as distiller\.teacher_recorders\.fc has',
         simplifier=simplifier(num_classes=100),
     )
 
@@ -385,12 +386,14 @@ def test_simplifier_without_a_type(value):
 
 
 def test_bad_simplifier_argument_at_build():
-    refused(r'AttentionSimplifierConnector: max_lam=1\.5, expected', simplifier=simplifier(max_lam=1.5))
+    refused(
+        r'AttentionSimplifierConnector: max_lam=1\.5, expected', simplifier=simplifier(max_lam=1.5)
+    )
 
 
 def test_a_loss_of_an_argmax_is_refused():
     refused(
-        r"loss_ce: CrossEntropyLoss passes no gradient .* to its argument 'preds_T'",
+        r"loss_ce: gradient of CrossEntropyLoss to its preds_T='none', expected a finite one",
         losses={'loss_ce': dict(type='CrossEntropyLoss')},
     )
 
@@ -416,18 +419,20 @@ ARGUMENTS.update(DetachingLoss=('preds_S', 'preds_T'), LossOfDictsAndLogits=('pr
 
 def test_a_users_loss_that_detaches_is_refused_when_built():
     refused(
-        r'loss_x: DetachingLoss passes no gradient',
+        r"loss_x: gradient of DetachingLoss to its preds_T='none'",
         losses={'loss_x': dict(type='DetachingLoss')},
-        simplify=dict(loss_x='preds_T'),
+        simplified_losses=dict(loss_x='preds_T'),
     )
 
 
 def test_a_loss_that_could_not_be_tried_is_refused_at_the_first_step():
-    model = build({'loss_x': dict(type='LossOfDictsAndLogits')}, simplify=dict(loss_x='preds_T'))
+    model = build(
+        {'loss_x': dict(type='LossOfDictsAndLogits')}, simplified_losses=dict(loss_x='preds_T')
+    )
     recorder = model.distiller.student_recorders.get_recorder('fc')
     original = recorder.get_record_data
     recorder.get_record_data = lambda *a, **k: {'logits': original(*a, **k)}
-    with pytest.raises(ValueError, match='loss_x: LossOfDictsAndLogits passes no gradient'):
+    with pytest.raises(ValueError, match='loss_x: gradient of LossOfDictsAndLogits to its'):
         model(*batch(), mode='loss')
 
 
@@ -448,39 +453,54 @@ def test_a_teacher_that_puts_out_nan(value):
 
 def test_a_model_cast_to_half_precision():
     model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']}).bfloat16()
-    with pytest.raises(TypeError, match='expected float32'):
+    with pytest.raises(ValueError, match='expected float32'):
         model(*batch(dtype=torch.bfloat16), mode='loss')
 
 
-def test_ofd_and_byot_keep_their_distillers():
-    from mmrazor.models.distillers import BYOTDistiller, OFDDistiller
-
-    from skd_mmrazor.models import SKDDistiller
-
+def methods_own(type_, losses, **parts):
     recorder = dict(type='ModuleOutputs', source='head.fc')
     features = dict(
         s_feature=dict(recorder='fc', from_student=True),
         t_feature=dict(recorder='fc', from_student=False),
     )
-    arguments = dict(
+    return dict(
         _scope_='mmrazor',
-        type='SKDDistiller',
+        type=type_,
         simplifier=simplifier(),
         student_recorders=dict(fc=recorder),
         teacher_recorders=dict(fc=recorder),
+        distill_losses=dict(loss_x=losses),
         loss_forward_mappings=dict(loss_x=features),
+        **parts,
     )
-    ofd = MODELS.build(dict(arguments, distill_losses=dict(loss_x=dict(type='OFDLoss'))))
-    l1 = dict(loss_x=dict(type='L1Loss'))
-    by_name = MODELS.build(dict(arguments, base='BYOTDistiller', distill_losses=l1))
-    plain = MODELS.build(dict(arguments, distill_losses=l1))
-    assert isinstance(ofd, SKDDistiller)
-    assert isinstance(ofd, OFDDistiller)
-    assert isinstance(by_name, SKDDistiller)
-    assert isinstance(by_name, BYOTDistiller)
-    assert type(plain) is SKDDistiller
-    # EMA copies models.
-    assert type(copy.deepcopy(ofd)) is type(ofd)
+
+
+BYOT = dict(type='BYOTConnector', in_channel=4, out_channel=4, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    ('name', 'loss', 'parts'),
+    [
+        ('SKDOFDDistiller', dict(type='OFDLoss'), {}),
+        ('SKDBYOTDistiller', dict(type='L1Loss'), dict(connectors=dict(c=BYOT))),
+    ],
+)
+def test_a_method_with_a_distiller_of_its_own_is_told_the_type(name, loss, parts):
+    built = MODELS.build(methods_own(name, loss, **parts))
+    assert isinstance(built, SKDDistiller)
+    assert type(built).__name__ == name
+    with pytest.raises(ValueError, match=f"distiller.type='SKDDistiller', expected '{name}'"):
+        MODELS.build(methods_own('SKDDistiller', loss, **parts))
+
+
+@pytest.mark.parametrize('name', ['SKDDistiller', 'SKDOFDDistiller', 'SKDBYOTDistiller'])
+def test_an_algorithm_can_be_copied_and_pickled(name):
+    cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, type=name)
+    model = MODELS.build(algorithm(cfg))
+    data = batch()
+    for same in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(same.distiller) is type(model.distiller)
+        torch.testing.assert_close(same(*data, mode='loss'), model(*data, mode='loss'))
 
 
 @MODELS.register_module()
@@ -492,24 +512,20 @@ class ScalingDistiller(ConfigurableDistiller):
         return scale * super().get_record(*args, **kwargs)
 
 
+@MODELS.register_module()
+class ScalingSKDDistiller(SKDDistiller, ScalingDistiller):
+    """That, with SKD."""
+
+
 def test_a_record_has_the_keys_of_its_base():
-    cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, base='ScalingDistiller')
+    cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, type='ScalingSKDDistiller')
     cfg['loss_forward_mappings']['loss_kl']['preds_S']['scale'] = 2.0
     model = MODELS.build(algorithm(copy.deepcopy(cfg)))
     assert model(*batch(), mode='loss')['distill.loss_kl'] > 0
-    cfg['loss_forward_mappings']['loss_kl']['preds_S']['simplify'] = True
-    with pytest.raises(ValueError, match=r"preds_S\.simplify=True, .*\[.*'scale'\]"):
-        MODELS.build(algorithm(cfg))
-
-
-@pytest.mark.parametrize('base', ['NoDistiller', 'L1Loss', 3])
-def test_an_unknown_base_is_refused(base):
-    with pytest.raises(ValueError, match=r'distiller.base=.* registered name'):
-        build({'loss_x': LOGIT_LOSSES['KLDivergence']}, base=base)
 
 
 def test_a_maximised_loss_is_refused():
-    with pytest.raises(ValueError, match=r'loss_x.loss_weight=-1.* trains a generator'):
+    with pytest.raises(ValueError, match=r'loss_x.loss_weight=-1.* not a generator'):
         build({'loss_x': dict(LOGIT_LOSSES['KLDivergence'], loss_weight=-1)})
 
 
@@ -522,3 +538,34 @@ def test_a_distiller_that_reads_no_student_is_refused():
         cfg['loss_forward_mappings']['loss_x'][argument] = mapping(argument)
     with pytest.raises(ValueError, match=r"a loss with 'from_student=True'"):
         MODELS.build(algorithm(cfg))
+
+
+@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+def test_a_stock_distiller_with_the_connector_equals_skd(attend_over):
+    """Losses and λ, step by step, over a training of four steps."""
+    loss = dict(type='LogSpaceKLDivergence', tau=4)
+    form = dict(attend_over=attend_over, warmup_iters=3, max_lam=0.5)
+    plain = distiller({'loss_kl': loss}, skd=False)
+    plain['connectors'] = dict(simplifier=simplifier(num_classes=10, tau=4, **form))
+    plain['loss_forward_mappings']['loss_kl']['preds_T']['connector'] = 'simplifier'
+    with_skd = distiller({'loss_kl': loss}, simplifier=simplifier(**form))
+    seen = []
+    for cfg in (plain, with_skd):
+        torch.manual_seed(3)
+        model = MODELS.build(algorithm(copy.deepcopy(cfg)))
+        part = getattr(model.distiller, 'simplifier', None)
+        part = part or model.distiller.connectors['simplifier']
+        generator = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+        torch.manual_seed(5)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(4):
+            losses = model(*batch(), mode='loss')
+            optimizer.zero_grad()
+            total(losses).backward()
+            optimizer.step()
+            seen.append([losses['distill.loss_kl'].item(), part.current_lam.item()])
+        assert part.num_steps == 4
+    assert seen[:4] == seen[4:]

@@ -11,7 +11,7 @@ from mmengine.visualization import LocalVisBackend
 from mmpretrain.engine.hooks import VisualizationHook
 from mmpretrain.visualization import UniversalVisualizer
 
-from skd_mmrazor.engine.hooks import EpochSeedHook, CheckInvalidLossHook
+from skd_mmrazor.engine.hooks import CheckInvalidLossHook, EpochSeedHook
 
 # mmrazor can be imported only after the plugin has been, whatever tool reads this.
 custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)

@@ -1,5 +1,5 @@
 """Distillers: which records reach which loss."""
 
-from .skd_distiller import SKDDistiller
+from .skd_distiller import SKDBYOTDistiller, SKDDistiller, SKDOFDDistiller
 
-__all__ = ['SKDDistiller']
+__all__ = ['SKDBYOTDistiller', 'SKDDistiller', 'SKDOFDDistiller']

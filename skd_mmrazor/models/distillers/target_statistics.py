@@ -15,7 +15,7 @@ def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str,
 
     Returns:
         dict[str, Tensor]: ``teacher_entropy`` and ``simplified_entropy`` in
-        nats, and ``agreement``, the share of samples whose top class stayed;
+        nats, and ``top1_agreement``, the share of samples whose top class stayed;
         scalars.
     """
     # A record at a time: of many classes, a copy of the logits is large.
@@ -23,7 +23,7 @@ def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str,
     return {
         'teacher_entropy': _mean([_entropy(before, tau) for before, _ in pairs]),
         'simplified_entropy': _mean([_entropy(after, tau) for _, after in pairs]),
-        'agreement': _mean(same),
+        'top1_agreement': _mean(same),
     }
 
 

@@ -6,12 +6,7 @@ from mmrazor.models.losses import DKDLoss
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from .log_space_kl_divergence import (
-    at_least_float32,
-    check_entropy_grad,
-    check_tau,
-    elementwise_kl,
-)
+from .log_space_kl_divergence import at_least_float32, check_arguments, elementwise_kl
 
 
 @MODELS.register_module()
@@ -62,8 +57,7 @@ class LogSpaceDKDLoss(DKDLoss):
         entropy_grad: float = 0.0,
     ) -> None:
         super().__init__(tau, alpha, beta, reduction, loss_weight)
-        check_tau(f'{type(self).__name__}: tau', tau)
-        check_entropy_grad(f'{type(self).__name__}: entropy_grad', entropy_grad)
+        check_arguments(type(self).__name__, tau, entropy_grad)
         self.entropy_grad = entropy_grad
 
     def forward(self, preds_S: Tensor, preds_T: Tensor, gt_labels: Tensor) -> Tensor:
@@ -81,8 +75,8 @@ class LogSpaceDKDLoss(DKDLoss):
         binary_s, others_s = self._decouple(preds_S, labels)
         binary_t, others_t = self._decouple(preds_T, labels)
 
-        tckd = self._kl(binary_s, binary_t).sum(dim=0)
-        nckd = self._kl(others_s, others_t).sum(dim=1)
+        tckd = elementwise_kl(binary_s, binary_t, self.entropy_grad).sum(dim=0)
+        nckd = elementwise_kl(others_s, others_t, self.entropy_grad).sum(dim=1)
 
         loss = self.tau**2 * (self.alpha * tckd + self.beta * nckd)
         if self.reduction == 'sum':
@@ -90,9 +84,6 @@ class LogSpaceDKDLoss(DKDLoss):
         elif self.reduction != 'none':
             loss = loss.mean()
         return self.loss_weight * loss
-
-    def _kl(self, log_student: Tensor, log_teacher: Tensor) -> Tensor:
-        return elementwise_kl(log_student, log_teacher, self.entropy_grad)
 
     def _decouple(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Splits logits into the target against the others, and the others.

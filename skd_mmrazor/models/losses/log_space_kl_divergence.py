@@ -30,13 +30,13 @@ def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float
     if entropy_grad == 0:
         negative_entropy = negative_entropy.detach()
     elif entropy_grad != 1:
-        frozen = negative_entropy.detach()
-        negative_entropy = frozen + entropy_grad * (negative_entropy - frozen)
+        detached = negative_entropy.detach()
+        negative_entropy = detached + entropy_grad * (negative_entropy - detached)
     return negative_entropy - teacher * log_student
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
-    """Keeps float32 and float64, lifts float16 and bfloat16 to float32."""
+    """Converts float16 and bfloat16 to float32."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
@@ -46,14 +46,15 @@ class LogSpaceKLDivergence(KLDivergence):
 
     Equal in value to mmrazor's ``KLDivergence``, from which it differs in what
     the teacher's side receives: a gradient, finite for any finite logits. In
-    SKD that gradient trains the simplifier.
+    SKD it trains the simplifier.
 
     :math:`KL(T \| S) = \sum T \log T - \sum T \log S`. The student's gradient
     comes from the second sum alone. The first is the teacher's own negative
-    entropy; it pulls a trainable teacher towards flat targets, which the student
-    pays for. ``entropy_grad=0`` drops that pull and leaves the value of the loss
-    and the student's gradient as they are: the teacher's side then sees the
-    cross-entropy with soft targets by which Hinton et al. define KD
+    entropy; its gradient draws a trainable target towards the uniform
+    distribution, which teaches the student nothing. ``entropy_grad=0`` removes
+    that gradient and changes neither the value of the loss nor the student's
+    gradient: the teacher's side then receives the gradient of the cross-entropy
+    with soft targets by which Hinton et al. define KD
     (https://arxiv.org/abs/1503.02531, section 2).
 
     Args:
@@ -62,8 +63,8 @@ class LogSpaceKLDivergence(KLDivergence):
             as in :func:`torch.nn.functional.kl_div`. Defaults to
             ``'batchmean'``.
         loss_weight (float): Weight of the loss. Defaults to 1.0.
-        teacher_detach (bool): Whether to keep the gradient from the teacher. A
-            trainable teacher learns by this loss too where it is False, the default.
+        teacher_detach (bool): Whether to detach the teacher's logits. Defaults
+            to False.
         entropy_grad (float): Weight of the teacher's own entropy in the
             gradient to the teacher, from 0 to 1, which is the true gradient.
             Defaults to 0.0.
@@ -81,15 +82,14 @@ class LogSpaceKLDivergence(KLDivergence):
         entropy_grad: float = 0.0,
     ) -> None:
         super().__init__(tau, reduction, loss_weight, teacher_detach)
-        check_tau(f'{type(self).__name__}: tau', tau)
-        check_entropy_grad(f'{type(self).__name__}: entropy_grad', entropy_grad)
+        check_arguments(type(self).__name__, tau, entropy_grad)
         self.entropy_grad = entropy_grad
 
     def forward(self, preds_S: Tensor, preds_T: Tensor) -> Tensor:
         """Computes the loss.
 
         Args:
-            preds_S (Tensor): Student logits, (N, C) or (N, C, H, W).
+            preds_S (Tensor): Student logits, (N, C) or (N, C, ...).
             preds_T (Tensor): Teacher logits, same shape.
 
         Returns:
@@ -108,12 +108,14 @@ class LogSpaceKLDivergence(KLDivergence):
         return self.loss_weight * self.tau**2 * loss
 
 
-def check_tau(key: str, tau: float) -> None:
-    """Raises a ValueError that names the key unless a temperature is positive."""
-    expect(is_number(tau) and tau > 0, key, tau, 'a positive number')
+def check_arguments(name: str, tau: float, entropy_grad: float) -> None:
+    """Raises a ValueError unless ``tau`` is positive and ``entropy_grad`` in [0, 1].
 
-
-def check_entropy_grad(key: str, entropy_grad: float) -> None:
-    """Raises a ValueError that names the key unless a weight is in [0, 1]."""
+    Args:
+        name (str): Of the loss, for the message.
+        tau (float): Temperature.
+        entropy_grad (float): See :class:`LogSpaceKLDivergence`.
+    """
+    expect(is_number(tau) and tau > 0, f'{name}: tau', tau, 'a positive number')
     in_range = is_number(entropy_grad) and 0 <= entropy_grad <= 1
-    expect(in_range, key, entropy_grad, 'a number from 0 to 1')
+    expect(in_range, f'{name}: entropy_grad', entropy_grad, 'a number from 0 to 1')
