@@ -179,9 +179,9 @@ def run_project_tests(patched, *arguments):
 
 
 def test_the_project_builds_and_steps_without_the_plugin(patched):
-    assert '3 passed' in run_project_tests(patched, '-k', 'simplifier')
+    assert '4 passed' in run_project_tests(patched, '-k', 'simplifier')
 
 
 @pytest.mark.nightly
 def test_the_project_passes_its_tests_without_the_plugin(patched):
-    assert f'{3 + 2 * len(CONFIGS)} passed' in run_project_tests(patched)
+    assert f'{4 + 2 * len(CONFIGS)} passed' in run_project_tests(patched)

@@ -89,7 +89,9 @@ def _match_optimizer(
         optim_wrapper (OptimWrapper): Its optimizer, which has not stepped yet.
     """
     parameters = dict(model.named_parameters())
-    saved = [name for name in saved if name in parameters or name.startswith(_SIMPLIFIER)]
+    # The simplifier's count of steps is a buffer.
+    saved = [n for n in saved if n in parameters or n.startswith(_SIMPLIFIER)]
+    saved = [n for n in saved if not n.endswith('.num_steps')]
     groups = {index: group for group in state['param_groups'] for index in group['params']}
     if len(groups) != len(saved):
         # With paramwise_cfg mmengine leaves the frozen parameters out.

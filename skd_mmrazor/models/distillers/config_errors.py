@@ -30,9 +30,10 @@ def name_part(kwargs: dict[str, Any]) -> Iterator[None]:
         built: dict[str, Any] = {}
         for part in filter(kwargs.get, signature(ConfigurableDistiller).parameters):
             cfgs = kwargs[part]
-            for name, cfg in cfgs.items() if isinstance(cfgs, dict) else ():
-                with error_context(f'distiller.{part}.{name}', cfg, 'a config that can be built'):
-                    ConfigurableDistiller(**built, **{part: {name: cfg}})
+            named = cfgs.items() if isinstance(cfgs, dict) else ()
+            for key, piece in [*((f'{part}.{k}', {k: v}) for k, v in named), (part, cfgs)]:
+                with error_context(f'distiller.{key}', piece, 'a config that can be built'):
+                    ConfigurableDistiller(**built, **{part: piece})
             built[part] = cfgs
         with error_context('distiller.*', list(kwargs), 'arguments that it takes'):
             raise error

@@ -108,6 +108,14 @@ def test_the_simplifier_is_a_connector_too():
     assert all(torch.equal(one, other) for one, other in trained)
 
 
+def test_the_simplifier_attends_over_many_samples():
+    simplifier = AttentionSimplifierConnector(num_classes=10)
+    simplified = simplifier(torch.randn(256, 10))
+    simplified.square().sum().backward()
+    assert torch.isfinite(simplified).all()
+    assert 0 < simplifier.lam_logit.grad.abs() < math.inf
+
+
 @pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
 def test_each_config_adds_three_lines_to_its_base(path):
     cfg = Config.fromfile(path)
