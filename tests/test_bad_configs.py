@@ -304,7 +304,9 @@ def test_a_loss_that_is_not_computed_is_said_to_be():
 
 
 def test_a_student_of_other_classes_is_refused_when_built():
-    message = r'student_recorders\.fc: num_classes of the student=7, expected 10, as the teacher'
+    message = (
+        r'student_recorders\.fc: num_classes=7, expected 10, as distiller\.teacher_recorders\.fc'
+    )
     with pytest.raises(ValueError, match=message):
         train_step(VALID['kd'], classes=(7, 10))
 

@@ -59,5 +59,5 @@ def test_a_run_does_not_depend_on_another_that_was_built_after_it(tmp_path):
 
 
 def test_each_mini_batch_counts_where_gradients_are_accumulated(tmp_path):
-    accumulate = dict(optim_wrapper=dict(accumulative_counts=2))
+    accumulate = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1), accumulative_counts=2))
     assert factors(tmp_path, **accumulate) == pytest.approx([0.2, 0.3, 0.4, 0.5], rel=1e-4)

@@ -19,7 +19,7 @@ import skd_mmrazor  # noqa: F401
 from ..conftest import algorithm, batch, distiller
 from .runs import logged, student, teacher, train, weights
 
-STRONG = dict(type='AttentionSimplifierConnector', learn_lam=False, max_lam=0.5)
+STRONG = dict(type='AttentionSimplifierConnector', learn_lam=False, max_lam=0.5, start_factor=1)
 STEPS = 3
 FSDP_ON_CPU = Version(torch.__version__) >= Version('2.1')
 

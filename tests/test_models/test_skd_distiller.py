@@ -316,7 +316,7 @@ def test_simplify_that_names_no_loss(value):
 
 @pytest.mark.parametrize('value', [-0.1, 2, 'no'])
 def test_entropy_grad_out_of_range(value):
-    refused(rf'distiller: entropy_grad={value!r}, expected', entropy_grad=value)
+    refused(rf'distiller\.entropy_grad={value!r}, expected', entropy_grad=value)
 
 
 def test_a_loss_of_another_number_of_classes():

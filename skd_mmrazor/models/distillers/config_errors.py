@@ -31,9 +31,11 @@ def name_part(kwargs: dict[str, Any]) -> Iterator[None]:
         for part in filter(kwargs.get, signature(ConfigurableDistiller).parameters):
             cfgs = kwargs[part]
             named = cfgs.items() if isinstance(cfgs, dict) else ()
-            for key, piece in [*((f'{part}.{k}', {k: v}) for k, v in named), (part, cfgs)]:
-                with error_context(f'distiller.{key}', piece, 'a config that can be built'):
-                    ConfigurableDistiller(**built, **{part: piece})
+            for name, cfg in named:
+                with error_context(f'distiller.{part}.{name}', cfg, 'a config that can be built'):
+                    ConfigurableDistiller(**built, **{part: {name: cfg}})
+            with error_context(f'distiller.{part}', cfgs, 'configs that can be built'):
+                ConfigurableDistiller(**built, **{part: cfgs})
             built[part] = cfgs
         with error_context('distiller.*', list(kwargs), 'arguments that it takes'):
             raise error

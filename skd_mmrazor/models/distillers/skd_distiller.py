@@ -90,7 +90,7 @@ class SKDDistiller(ConfigurableDistiller):
     ) -> None:
         is_config = isinstance(simplifier, dict) and 'type' in simplifier
         expect(is_config, 'distiller.simplifier', simplifier, "a dict with a 'type'")
-        check_arguments('distiller', 1, entropy_grad)
+        check_arguments('distiller.', 1, entropy_grad)
         with name_part(kwargs):
             super().__init__(**kwargs)
         checks.check_parts(self)

@@ -57,7 +57,7 @@ class LogSpaceDKDLoss(DKDLoss):
         entropy_grad: float = 0.0,
     ) -> None:
         super().__init__(tau, alpha, beta, reduction, loss_weight)
-        check_arguments(type(self).__name__, tau, entropy_grad)
+        check_arguments(f'{type(self).__name__}: ', tau, entropy_grad)
         self.entropy_grad = entropy_grad
 
     def forward(self, preds_S: Tensor, preds_T: Tensor, gt_labels: Tensor) -> Tensor:
