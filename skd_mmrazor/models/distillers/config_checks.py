@@ -114,9 +114,12 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
         losses (dict[str, nn.Module]): The losses by name.
 
     Raises:
-        ValueError: They differ, so that the simplifier needs one of its own.
+        ValueError: One is not a positive number, or they differ, so that the simplifier needs one of its own.
     """
     taus: dict[str, Any] = {name: loss.tau for name, loss in losses.items() if hasattr(loss, 'tau')}
+    for name, tau in taus.items():
+        valid = is_number(tau) and tau > 0
+        expect(valid, f'distiller.distill_losses.{name}.tau', tau, 'a positive number')
     agree = len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)
