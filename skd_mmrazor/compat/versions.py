@@ -4,7 +4,7 @@ import importlib
 
 from packaging.specifiers import SpecifierSet
 
-# Kept equal to ``install_requires`` in setup.py by a test.
+# Kept equal to ``dependencies`` in pyproject.toml by a test.
 SUPPORTED = {
     'torch': '>=2.0',
     'mmengine': '>=0.10.5,<1.0',

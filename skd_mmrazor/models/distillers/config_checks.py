@@ -114,7 +114,8 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
         losses (dict[str, nn.Module]): The losses by name.
 
     Raises:
-        ValueError: One is not a positive number, or they differ, so that the simplifier needs one of its own.
+        ValueError: One is not a positive number, or they differ, so that the
+            simplifier needs one of its own.
     """
     taus: dict[str, Any] = {name: loss.tau for name, loss in losses.items() if hasattr(loss, 'tau')}
     for name, tau in taus.items():
