@@ -176,6 +176,29 @@ def test_no_parameters_can_erase_the_teacher(attend_over):
         assert change.abs().max() <= 0.2 * (y.max() - y.min()) + 1e-9
 
 
+@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+@pytest.mark.parametrize('lam', [-1, 1])
+@pytest.mark.parametrize('autocast', [False, True])
+def test_a_masked_class_stays_one_and_loses_no_teacher(attend_over, lam, autocast):
+    """One class masked to -1e9, in float32; λ at either bound."""
+    connector = AttentionSimplifierConnector(10, tau=4, attend_over=attend_over, start_factor=1)
+    torch.nn.init.constant_(connector.lam_logit, 20.0 * lam)
+    logits = 10 * torch.randn(64, 10)
+    logits[:, 3] = -1e9
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        target = connector(logits)
+    assert target.isfinite().all()
+    assert (target[:, 3] < -1e8).all()
+    # The change of any class is at most 0.1 of 30 nats.
+    others = [c for c in range(10) if c != 3]
+    change = (target - logits)[:, others] / 4
+    assert (change.amax(dim=1) - change.amin(dim=1)).max() <= 0.1 * 30 + 1e-4
+    margin = logits.topk(2, dim=1).values.diff(dim=1).abs().squeeze(1)
+    sure = margin > 4 * 3
+    assert sure.any()
+    assert (target.argmax(dim=1) == logits.argmax(dim=1))[sure].all()
+
+
 @pytest.mark.parametrize('form', FORMS)
 def test_every_parameter_learns_once_lam_has_moved(form):
     connector = build(*form)

@@ -524,6 +524,43 @@ def test_a_record_has_the_keys_of_its_base():
     assert model(*batch(), mode='loss')['distill.loss_kl'] > 0
 
 
+@MODELS.register_module()
+class SummingDistiller(ConfigurableDistiller):
+    """A distiller that reads a list of recorders in its own way."""
+
+    def get_record(self, recorder, **kwargs):
+        """Gets the sum of the records."""
+        names = recorder if isinstance(recorder, (list, tuple)) else [recorder]
+        return sum(super(SummingDistiller, self).get_record(name, **kwargs) for name in names)
+
+    def _check_loss_forward_mappings(self, *args):
+        """Mappings have a schema of their own."""
+
+
+@MODELS.register_module()
+class SummingSKDDistiller(SKDDistiller, SummingDistiller):
+    """That, with SKD."""
+
+
+def test_mappings_of_another_schema_are_left_to_their_distiller():
+    found = []
+    for name in ('SummingDistiller', 'SummingSKDDistiller'):
+        torch.manual_seed(3)
+        settings = dict(num_classes=10, start_factor=1)
+        cfg = distiller(
+            {'loss_kl': LOGIT_LOSSES['KLDivergence']},
+            skd='SKD' in name,
+            **(dict(simplifier=simplifier(**settings)) if 'SKD' in name else {}),
+        )
+        cfg['type'] = name
+        for record in cfg['loss_forward_mappings']['loss_kl'].values():
+            record['recorder'] = ['fc', 'fc']
+        model = MODELS.build(algorithm(cfg))
+        torch.manual_seed(4)
+        found.append(model(*batch(), mode='loss')['distill.loss_kl'])
+    torch.testing.assert_close(*found)
+
+
 def test_a_maximised_loss_is_refused():
     with pytest.raises(ValueError, match=r'loss_x.loss_weight=-1.* not a generator'):
         build({'loss_x': dict(LOGIT_LOSSES['KLDivergence'], loss_weight=-1)})

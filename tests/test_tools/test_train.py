@@ -72,6 +72,7 @@ def test_the_main_job(teacher, tmp_path):
     assert f'accuracy/top1: {records[-1]["accuracy/top1"]:.4f}' in output
 
 
+@pytest.mark.nightly
 def test_skd_does_not_fall_below_its_base(teacher, tmp_path):
     """Beyond what seeds differ by: the interval of docs/method_study.md, of four seeds."""
     options = (f'model.teacher_ckpt={teacher / "epoch_60.pth"}', 'train_cfg.val_interval=60')
