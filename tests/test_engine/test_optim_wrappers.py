@@ -56,7 +56,7 @@ def test_amp_trains_as_float32_does(tmp_path, amp, simplifier, learns):
     runner.train()
     for key in ('student.loss', 'distill.loss_kl', 'distill.simplified_entropy'):
         assert logged(runner, key) != logged(full, key), 'autocast was off'
-        assert logged(runner, key) == pytest.approx(logged(full, key), rel=0.03)
+        assert logged(runner, key) == pytest.approx(logged(full, key), rel=0.02)
     trained = weights(runner.model.distiller)
     assert not torch.equal(trained[f'simplifier.{learns}'], start[f'simplifier.{learns}'])
     for parameter in runner.model.parameters():

@@ -136,13 +136,13 @@ class AttentionSimplifierConnector(BaseConnector):
         self.start_factor = float(start_factor)
         self.warmup_iters = warmup_iters
 
+        in_dims = num_classes if attend_over == 'samples' else embed_dims
+        self.q = nn.Linear(in_dims, embed_dims, bias=False)
+        self.k = nn.Linear(in_dims, embed_dims, bias=False)
         if attend_over == 'classes':
             # A token is the embedding of its class plus its score times another.
             self.class_embedding = nn.Parameter(torch.randn(num_classes, embed_dims))
             self.score_embedding = nn.Parameter(torch.randn(embed_dims))
-        in_dims = num_classes if attend_over == 'samples' else embed_dims
-        self.q = nn.Linear(in_dims, embed_dims, bias=False)
-        self.k = nn.Linear(in_dims, embed_dims, bias=False)
         # One element and not a scalar, which FSDP cannot shard.
         self.lam_logit = nn.Parameter(torch.zeros(1)) if learn_lam else None
         # Queries and keys start alike. Of a token's squared norm, in_dims, this much
@@ -263,4 +263,4 @@ class AttentionSimplifierConnector(BaseConnector):
             finite = bool(logits.amin().isfinite() & logits.amax().isfinite())
             expected = 'finite numbers: are the checkpoint of the teacher and its inputs sound?'
             expect(finite, f'{name}: the teacher logits', 'NaN or Inf', expected)
-            self._is_checked = logits.is_cuda
+            self._is_checked = logits.device.type != 'cpu'
