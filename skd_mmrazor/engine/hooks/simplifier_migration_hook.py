@@ -61,7 +61,9 @@ class SimplifierMigrationHook(Hook):
             return
         optimizer = checkpoint.get('optimizer')
         if runner._resume and optimizer and isinstance(runner.optim_wrapper, OptimWrapper):
-            _match_optimizer(optimizer, list(names), model, runner.optim_wrapper)
+            # Integers, such as counts of steps, have no gradient: they are buffers.
+            trained = [k for k, name in names.items() if weights[name].is_floating_point()]
+            _match_optimizer(optimizer, trained, model, runner.optim_wrapper)
             for saved, built in zip(
                 checkpoint.get('param_schedulers', ()), runner.param_schedulers or (), strict=False
             ):
@@ -84,14 +86,13 @@ def _match_optimizer(
     Args:
         state (dict): State of the ``OptimWrapper`` in the checkpoint. Changed in
             place.
-        saved (list[str]): Names of the checkpoint's weights, in its order.
+        saved (list[str]): Names of the checkpoint's weights of floating-point numbers,
+            in its order.
         model (nn.Module): The model that is resumed.
         optim_wrapper (OptimWrapper): Its optimizer, which has not stepped yet.
     """
     parameters = dict(model.named_parameters())
-    # The simplifier's count of steps is a buffer.
-    saved = [n for n in saved if n in parameters or n.startswith(_SIMPLIFIER)]
-    saved = [n for n in saved if not n.endswith('.num_steps')]
+    saved = [name for name in saved if name in parameters or name.startswith(_SIMPLIFIER)]
     groups = {index: group for group in state['param_groups'] for index in group['params']}
     if len(groups) != len(saved):
         # With paramwise_cfg mmengine leaves the frozen parameters out.
