@@ -24,8 +24,9 @@ class Patch:
             one; of an extension, adds to the target and takes no argument.
         replaces (bool): Whether the targets are attributes that are replaced.
         reason (str): What happens without the change.
-        link (str): The upstream issue. Empty where there is none.
-        needed (Callable): Whether the installed packages need the change.
+        link (str): The upstream issue. Defaults to none.
+        needed (Callable): Whether the installed packages need the change. Defaults to
+            always.
         active (bool): Whether the change has been made. Defaults to False.
     """
 
@@ -33,8 +34,8 @@ class Patch:
     change: Callable
     replaces: bool
     reason: str
-    link: str
-    needed: Callable[[], bool]
+    link: str = ''
+    needed: Callable[[], bool] = _always
     active: bool = False
 
     def apply(self) -> None:
@@ -55,51 +56,35 @@ class Patch:
 class Patches(list[Patch]):
     """Changes in the order in which they are made."""
 
-    def replacing(
-        self,
-        *targets: str,
-        reason: str,
-        link: str = '',
-        needed: Callable[[], bool] = _always,
-    ) -> Callable[[Callable], Callable]:
+    def replacing(self, *targets: str, **about: Any) -> Callable[[Callable], Callable]:
         """Declares a function that makes a new attribute from the old one.
 
         Args:
             *targets (str): Dotted names of the attributes.
-            reason (str): What happens without the change.
-            link (str): The upstream issue. Defaults to none.
-            needed (Callable): Whether the installed packages need the change.
-                Defaults to always.
+            **about: ``reason``, ``link`` and ``needed`` of :class:`Patch`.
 
         Returns:
             Callable: A decorator that leaves the function as it is.
         """
-        return self._declare(targets, True, reason, link, needed)
+        return self._declare(targets, True, about)
 
-    def adding_to(
-        self,
-        *targets: str,
-        reason: str,
-        link: str = '',
-        needed: Callable[[], bool] = _always,
-    ) -> Callable[[Callable], Callable]:
+    def adding_to(self, *targets: str, **about: Any) -> Callable[[Callable], Callable]:
         """Declares a function that adds to collections, such as a registry.
 
         Args:
             *targets (str): What is added to.
-            reason (str): What happens without the change.
-            link (str): The upstream issue. Defaults to none.
-            needed (Callable): Whether the installed packages need the change.
-                Defaults to always.
+            **about: ``reason``, ``link`` and ``needed`` of :class:`Patch`.
 
         Returns:
             Callable: A decorator that leaves the function as it is.
         """
-        return self._declare(targets, False, reason, link, needed)
+        return self._declare(targets, False, about)
 
-    def _declare(self, targets: tuple[str, ...], replaces: bool, *about: Any) -> Callable:
+    def _declare(
+        self, targets: tuple[str, ...], replaces: bool, about: dict[str, Any]
+    ) -> Callable[[Callable], Callable]:
         def declare(change: Callable) -> Callable:
-            self.append(Patch(targets, change, replaces, *about))
+            self.append(Patch(targets, change, replaces, **about))
             return change
 
         return declare
