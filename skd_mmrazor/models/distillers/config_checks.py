@@ -12,6 +12,7 @@ from mmrazor.models.losses import OFDLoss
 from torch import Tensor, nn
 
 from ...utils import error_context, expect, is_number
+from ..losses.log_space_kl_divergence import check_tau
 from .logit_losses import SIDES, STUDENT_ARGUMENT
 
 # Methods that need a distiller of their own, and that distiller with SKD.
@@ -43,8 +44,8 @@ def check_parts(distiller: Any) -> None:
     with error_context('distiller.distill_deliveries', names, expected), deliveries:
         pass
     mappings = distiller.loss_forward_mappings
-    for loss in set(distiller.distill_losses) - set(mappings):
-        # mmrazor's config of factor transfer inherits one.
+    # mmrazor's config of factor transfer inherits one.
+    for loss in [name for name in distiller.distill_losses if name not in mappings]:
         warnings.warn(
             f'distiller.distill_losses.{loss} is not computed: it has no entry in '
             f'loss_forward_mappings, which has {list(mappings)}.',
@@ -119,8 +120,7 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
     """
     taus: dict[str, Any] = {name: loss.tau for name, loss in losses.items() if hasattr(loss, 'tau')}
     for name, tau in taus.items():
-        valid = is_number(tau) and tau > 0
-        expect(valid, f'distiller.distill_losses.{name}.tau', tau, 'a positive number')
+        check_tau(f'distiller.distill_losses.{name}.tau', tau)
     agree = len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)

@@ -43,7 +43,7 @@ _DKD_SUMS = (
 )
 
 
-def find_logit_losses(distiller: Any, simplified_losses: Any, logits_module: str) -> dict[str, str]:
+def find_logit_losses(distiller: Any, logits_module: str) -> dict[str, str]:
     """Finds the losses that take the teacher's logits.
 
     A loss of logits that reads the backbone or the neck takes features, and a loss
@@ -52,8 +52,6 @@ def find_logit_losses(distiller: Any, simplified_losses: Any, logits_module: str
 
     Args:
         distiller (ConfigurableDistiller): Has the losses.
-        simplified_losses (dict[str, str], optional): What is to be found, where the
-            config says it.
         logits_module (str): Name of the module whose output are the logits.
 
     Returns:
@@ -62,11 +60,6 @@ def find_logit_losses(distiller: Any, simplified_losses: Any, logits_module: str
     Raises:
         ValueError: A loss of logits has no entry for that argument.
     """
-    if simplified_losses is not None:
-        valid = isinstance(simplified_losses, dict) and bool(simplified_losses)
-        expected = "a dict like dict(loss_kl='preds_T')"
-        expect(valid, 'distiller.simplified_losses', simplified_losses, expected)
-        return dict(simplified_losses)
     found = {}
     for name, loss in distiller.distill_losses.items():
         mapping = distiller.loss_forward_mappings.get(name, {})
@@ -106,15 +99,15 @@ def add_logit_loss(distiller: Any, logits_module: str, cfg: Any) -> dict[str, st
     Raises:
         ValueError: It is no loss of logits, or the name is taken.
     """
-    losses, expected = distiller.distill_losses, "no 'loss_skd', which SKDDistiller adds"
-    expect('loss_skd' not in losses, 'distiller.distill_losses', list(losses), expected)
+    names, expected = list(distiller.distill_losses), "no 'loss_skd', which SKDDistiller adds"
+    expect('loss_skd' not in names, 'distiller.distill_losses', names, expected)
     cfg = dict(type='KLDivergence', tau=4.0) if cfg is None else cfg
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
     arguments = LOGITS.get(type(loss), ('', ''))
     expected = 'a loss of preds_S and preds_T'
     expect('preds_T' in arguments, 'distiller.logit_loss', cfg, expected)
-    losses['loss_skd'] = loss
+    distiller.distill_losses['loss_skd'] = loss
     mapping = {}
     for side, argument in zip(SIDES, arguments, strict=True):
         recorder = TASK_UTILS.build(

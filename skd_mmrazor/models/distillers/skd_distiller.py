@@ -11,7 +11,7 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from ...utils import error_context, expect
-from ..losses.log_space_kl_divergence import check_arguments
+from ..losses.log_space_kl_divergence import check_entropy_grad
 from . import config_checks as checks
 from . import logit_losses
 from .config_errors import name_loss, name_part
@@ -54,8 +54,8 @@ class SKDDistiller(ConfigurableDistiller):
             gradient does not depend on it, see :class:`LogSpaceKLDivergence`.
             Defaults to 0.0.
         logits_module (str): Name of the module whose output are the logits, in
-            both models; used where no loss takes logits. Defaults to
-            ``'head.fc'``.
+            both models: where ``logit_loss`` reads them, and by which an ``L1Loss``
+            or ``L2Loss`` of logits is known. Defaults to ``'head.fc'``.
         logit_loss (dict, optional): The loss that is added where no loss takes
             logits. Defaults to ``KLDivergence`` with ``tau=4``.
         **kwargs: As for the distiller: ``student_recorders``,
@@ -90,7 +90,7 @@ class SKDDistiller(ConfigurableDistiller):
     ) -> None:
         is_config = isinstance(simplifier, dict) and 'type' in simplifier
         expect(is_config, 'distiller.simplifier', simplifier, "a dict with a 'type'")
-        check_arguments('distiller.', 1, entropy_grad)
+        check_entropy_grad('distiller.entropy_grad', entropy_grad)
         with name_part(kwargs):
             super().__init__(**kwargs)
         checks.check_parts(self)
@@ -98,7 +98,13 @@ class SKDDistiller(ConfigurableDistiller):
         mappings = self.loss_forward_mappings = copy.deepcopy(self.loss_forward_mappings)
         self.simplifier: Any = None
         self._simplifier_cfg = dict(simplifier)
-        found = logit_losses.find_logit_losses(self, simplified_losses, logits_module)
+        if simplified_losses is None:
+            found = logit_losses.find_logit_losses(self, logits_module)
+        else:
+            valid = isinstance(simplified_losses, dict) and bool(simplified_losses)
+            expected = "a dict like dict(loss_kl='preds_T')"
+            expect(valid, 'distiller.simplified_losses', simplified_losses, expected)
+            found = dict(simplified_losses)
         added = {} if found else logit_losses.add_logit_loss(self, logits_module, logit_loss)
         self._simplified_losses = found or added
         for name, argument in self._simplified_losses.items():

@@ -6,7 +6,7 @@ from mmrazor.models.losses import DKDLoss
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from .log_space_kl_divergence import at_least_float32, check_arguments, elementwise_kl
+from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau, elementwise_kl
 
 
 @MODELS.register_module()
@@ -57,7 +57,8 @@ class LogSpaceDKDLoss(DKDLoss):
         entropy_grad: float = 0.0,
     ) -> None:
         super().__init__(tau, alpha, beta, reduction, loss_weight)
-        check_arguments(f'{type(self).__name__}: ', tau, entropy_grad)
+        check_tau(f'{type(self).__name__}: tau', tau)
+        check_entropy_grad(f'{type(self).__name__}: entropy_grad', entropy_grad)
         self.entropy_grad = entropy_grad
 
     def forward(self, preds_S: Tensor, preds_T: Tensor, gt_labels: Tensor) -> Tensor:

@@ -82,7 +82,8 @@ class LogSpaceKLDivergence(KLDivergence):
         entropy_grad: float = 0.0,
     ) -> None:
         super().__init__(tau, reduction, loss_weight, teacher_detach)
-        check_arguments(f'{type(self).__name__}: ', tau, entropy_grad)
+        check_tau(f'{type(self).__name__}: tau', tau)
+        check_entropy_grad(f'{type(self).__name__}: entropy_grad', entropy_grad)
         self.entropy_grad = entropy_grad
 
     def forward(self, preds_S: Tensor, preds_T: Tensor) -> Tensor:
@@ -108,14 +109,12 @@ class LogSpaceKLDivergence(KLDivergence):
         return self.loss_weight * self.tau**2 * loss
 
 
-def check_arguments(prefix: str, tau: float, entropy_grad: float) -> None:
-    """Raises a ValueError unless ``tau`` is positive and ``entropy_grad`` in [0, 1].
+def check_tau(key: str, tau: float) -> None:
+    """Raises a ValueError that names the key unless a temperature is positive."""
+    expect(is_number(tau) and tau > 0, key, tau, 'a positive number')
 
-    Args:
-        prefix (str): What stands before the names in a message.
-        tau (float): Temperature.
-        entropy_grad (float): See :class:`LogSpaceKLDivergence`.
-    """
-    expect(is_number(tau) and tau > 0, f'{prefix}tau', tau, 'a positive number')
+
+def check_entropy_grad(key: str, entropy_grad: float) -> None:
+    """Raises a ValueError that names the key unless a weight is in [0, 1]."""
     in_range = is_number(entropy_grad) and 0 <= entropy_grad <= 1
-    expect(in_range, f'{prefix}entropy_grad', entropy_grad, 'a number from 0 to 1')
+    expect(in_range, key, entropy_grad, 'a number from 0 to 1')
