@@ -1,5 +1,6 @@
 """Shared by all tests: small models, and Python processes of their own."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import utils as config_utils
 from mmengine.registry import DefaultScope
 
 import skd_mmrazor.safeguards  # noqa: F401  (tests run as the tools do)
@@ -17,6 +19,9 @@ ROOT = Path(__file__).parent.parent
 # On a GPU too, what is computed twice is the same, and float32 is float32.
 torch.backends.cudnn.deterministic = True
 torch.backends.cudnn.allow_tf32 = False
+
+# For each base of mmpretrain, mmengine reads all of its metafiles anew.
+config_utils.load = functools.cache(config_utils.load)
 
 
 @pytest.fixture(autouse=True)

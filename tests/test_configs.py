@@ -1,6 +1,12 @@
-"""Every config file is built and stepped, on random images of its size."""
+"""Each method and each network of the configs makes a step; the others are of the same parts.
+
+The quick run steps ``STEPPED``, which has every method and every network once, and
+compares the rest with them. The nightly run steps all.
+"""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,11 +29,32 @@ SKD = [path for path in CONFIGS if path.name.startswith('skd_')]
 OWN_BASE = [p for p in SKD if (ROOT / p).with_name(p.name.removeprefix('skd_')).exists()]
 
 
-def build(cfg):
-    model_cfg = copy.deepcopy(cfg.model)
-    model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return MODELS.build(model_cfg)
+def names_of_parts(path):
+    """The method and the networks in a file name, as ``skd_kd_teacher_student_….py``."""
+    *parts, data = path.stem.replace('skd_', 'skd-').split('_')
+    if 'deit-tiny' in parts:  # Its logits are of another head.
+        data = 'deit'
+    return {(part, data) for part in parts if not part.endswith('0e')}
+
+
+def choose(paths):
+    """A few in which every part occurs."""
+    chosen, missing = [], set().union(*map(names_of_parts, paths))
+    while missing:
+        chosen.append(max(paths, key=lambda path: len(names_of_parts(path) & missing)))
+        missing -= names_of_parts(chosen[-1])
+    return chosen
+
+
+# The main job's config, whatever else has its parts.
+STEPPED = [Path('configs/skd_dkd_resnet34_resnet18_imagenet.py'), *choose(CONFIGS)]
+
+
+def others_at_night(paths, stepped):
+    """All paths as parameters, of which the quick run takes those that are stepped."""
+    return [
+        pytest.param(path, marks=() if path in stepped else pytest.mark.nightly) for path in paths
+    ]
 
 
 def load(path):
@@ -38,10 +65,44 @@ def load(path):
     return cfg
 
 
+def drop(node, *names):
+    """A part of a config without its entries of these names, at any depth."""
+    if isinstance(node, dict):
+        return {k: drop(v, *names) for k, v in node.items() if k not in names}
+    return [drop(value, *names) for value in node] if isinstance(node, (list, tuple)) else node
+
+
+def parts(path):
+    """What a step of a config takes: its data, its networks, and its method on these."""
+    cfg = load(path)
+    model = cfg.model
+    networks = [model[key] for key in ('architecture', 'teacher') if key in model] or [model]
+    networks = drop(networks, '_scope_', 'data_preprocessor', 'loss', 'train_cfg', 'init_cfg')
+    found = [*networks, cfg.get('data_preprocessor') or model.get('data_preprocessor')]
+    if 'distiller' in model:
+        # The weights of a loss are set by pair.
+        distiller = drop(model.distiller, '_scope_', 'beta', 'loss_weight')
+        recorders = [*distiller['student_recorders'].values()]
+        recorders += distiller['teacher_recorders'].values()
+        # Logits can be of any network with that head, features of these networks only.
+        if all(recorder['source'].startswith('head.') for recorder in recorders):
+            networks = [network.get('head', {}).get('type') for network in networks]
+        found.append([model.type, distiller, networks])
+    return {json.dumps(part, sort_keys=True, default=str) for part in found}
+
+
+def build(cfg):
+    model_cfg = copy.deepcopy(cfg.model)
+    model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return MODELS.build(model_cfg)
+
+
 def image_size(path):
+    """Networks for ImageNet take smaller images too."""
     if 'digits' in path.name:
         return 1, 8, 8
-    return (3, 32, 32) if 'cifar' in path.name else (3, 224, 224)
+    return (3, 32, 32) if 'cifar' in path.name else (3, 64, 64)
 
 
 def step(model, path):
@@ -61,17 +122,13 @@ def step(model, path):
     return model.parse_losses(losses)
 
 
-def by_speed(paths):
-    """Parameters, those of large networks marked as slow."""
-    large = ('deit', 'mobilenet', 'resnet50', 'cifar100')
-    slow = [any(name in path.name for name in large) for path in paths]
-    return [
-        pytest.param(path, marks=pytest.mark.slow if s else ())
-        for path, s in zip(paths, slow, strict=True)
-    ]
+def test_a_config_that_is_not_stepped_consists_of_parts_that_are():
+    stepped = set().union(*map(parts, STEPPED))
+    for path in CONFIGS:
+        assert parts(path) <= stepped, path
 
 
-@pytest.mark.parametrize('path', by_speed(CONFIGS), ids=str)
+@pytest.mark.parametrize('path', others_at_night(CONFIGS, STEPPED), ids=str)
 def test_builds_and_steps(path):
     model = build(load(path))
     loss, logged = step(model, path)
@@ -110,7 +167,7 @@ def test_skd_differs_from_its_base_by_three_lines(path):
     ]
 
 
-@pytest.mark.parametrize('path', by_speed(OWN_BASE), ids=str)
+@pytest.mark.parametrize('path', others_at_night(OWN_BASE, choose(OWN_BASE)), ids=str)
 def test_skd_starts_from_its_bases_losses(path):
     losses = []
     for name in (path.name.removeprefix('skd_'), path.name):
