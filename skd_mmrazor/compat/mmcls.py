@@ -18,7 +18,17 @@ from mmengine.registry import Registry
 
 from .patches import repairs
 
-_RENAMED = {'PackClsInputs': 'PackInputs', 'ClsDataSample': 'DataSample'}
+# All that mmcls 1.0.0rc0 to rc6 registered, and what mmpretrain 1.2 registers instead, where
+# the name alone differs. mmpretrain itself knows ToPIL and ToNumpy; CorruptionError is gone.
+_RENAMED = {
+    'TRANSFORMS': {'PackClsInputs': 'PackInputs'},
+    'VISUALIZERS': {'ClsVisualizer': 'UniversalVisualizer'},
+    'MODELS': {'LinearReduction': 'LinearNeck'},
+}
+# In imports.
+_RENAMED_CLASSES = {'ClsDataSample': 'DataSample', 'ToPIL': 'NumpyToPIL', 'ToNumpy': 'PILToNumpy'}
+for _names in _RENAMED.values():
+    _RENAMED_CLASSES.update(_names)
 _ISSUE = 'https://github.com/open-mmlab/mmrazor/issues/546'
 
 
@@ -49,26 +59,29 @@ def alias_mmcls() -> None:
 
 @repairs.adding_to(
     'mmrazor.registry.MODELS (`ClsDataPreprocessor`)',
-    'mmpretrain.registry.TRANSFORMS (`PackClsInputs`)',
+    *(f'mmpretrain.registry.{kind} (`{name}`)' for kind in _RENAMED for name in _RENAMED[kind]),
     reason="mmrazor's BYOT config: `ClsDataPreprocessor is not in the mmrazor::model registry`, "
-    '`PackClsInputs is not in the mmpretrain::transform registry`',
+    '`PackClsInputs is not in the mmpretrain::transform registry`; configs dumped by mmcls: '
+    '`ClsVisualizer is not in the mmpretrain::visualizer registry`',
     link=_ISSUE,
 )
 def register_names_of_mmcls() -> None:
-    """Registers two classes of mmpretrain where mmrazor's configs look for them.
+    """Registers classes of mmpretrain by the names that older configs have for them.
 
     mmcls wrote the scope of its own ``ClsDataPreprocessor``; mmpretrain leaves it
     out, so that an ``mmcls.ImageClassifier`` inside ``_scope_='mmrazor'`` cannot
-    be built. ``PackClsInputs`` is the old name of ``PackInputs``.
+    be built. The others are renamed.
     """
     # Not at the top: mmrazor.registry finds its parents once mmcls has an alias.
-    from mmpretrain.datasets import PackInputs
+    from mmpretrain import registry
     from mmpretrain.models import ClsDataPreprocessor
-    from mmpretrain.registry import TRANSFORMS
     from mmrazor.registry import MODELS
 
     MODELS.register_module(module=ClsDataPreprocessor, force=True)
-    TRANSFORMS.register_module('PackClsInputs', module=PackInputs, force=True)
+    for kind, names in _RENAMED.items():
+        for old, new in names.items():
+            known = getattr(registry, kind)
+            known.register_module(old, module=known.get(new), force=True)
 
 
 class _MMClsFinder(MetaPathFinder, Loader):
@@ -96,7 +109,7 @@ class _MMClsFinder(MetaPathFinder, Loader):
         original = importlib.import_module(_in_mmpretrain(module.__name__))
 
         def look_up(name: str) -> Any:
-            return getattr(original, _RENAMED.get(name, name))
+            return getattr(original, _RENAMED_CLASSES.get(name, name))
 
         module.__getattr__ = look_up  # type: ignore[method-assign]
 

@@ -8,6 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.hub import get_config, get_model
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmpretrain.visualization import UniversalVisualizer
 from mmrazor.models.losses import KDSoftCELoss
 from mmrazor.registry import MODELS, TRANSFORMS
 
@@ -53,6 +55,35 @@ def test_mmrazors_loss_and_transform_are_real():
     assert packed['inputs'].shape == (3, 4, 5)
     assert packed['data_samples'].gt_label == 1
     assert packed['data_samples'].sample_idx == 7
+
+
+@pytest.mark.parametrize('scope', ['mmcls', 'mmpretrain', 'mmrazor'])
+def test_a_visualizer_of_a_dumped_config_is_built(scope, tmp_path):
+    backends = [dict(type='LocalVisBackend')]
+    cfg = dict(type='mmcls.ClsVisualizer', name=f'of {scope}', vis_backends=backends)
+    runner = Runner(
+        torch.nn.Identity(), str(tmp_path), visualizer=cfg, cfg=dict(default_scope=scope)
+    )
+    assert isinstance(runner.visualizer, UniversalVisualizer)
+
+
+def test_a_neck_is_built_by_its_name_of_mmcls():
+    neck = MODELS.build(dict(type='mmcls.LinearReduction', in_channels=4, out_channels=2))
+    assert isinstance(neck, mmpretrain.models.LinearNeck)
+    assert mmpretrain.models.LinearNeck is importlib.import_module('mmcls.models').LinearReduction
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'deit/deit-tiny_pt-4xb256_in1k.py',
+        'deit/deit-base-distilled_ft-16xb32_in1k-384px.py',
+        'vision_transformer/vit-base-p32_ft-64xb64_in1k-384.py',
+        'vision_transformer/vit-large-p16_pt-64xb64_in1k-224.py',
+    ],
+)
+def test_configs_of_transformers_are_found_by_their_names_of_mmcls(name):
+    assert get_config(f'mmcls::{name}').model.type == 'ImageClassifier'
 
 
 def test_submodules_are_those_of_mmpretrain_and_mmpretrain_stays_itself():
