@@ -8,9 +8,9 @@ from .backbones import (
     CIFARShuffleNetV2,
     CIFARWideResNet,
 )
-from .connectors import AttentionSimplifierConnector
+from .connectors import AttentionSimplifierConnector, FitNetsConnector
 from .distillers import SKDBYOTDistiller, SKDDistiller, SKDOFDDistiller
-from .losses import LogSpaceDKDLoss, LogSpaceKLDivergence
+from .losses import LogSpaceDKDLoss, LogSpaceKLDivergence, WeightedCRDLoss
 
 __all__ = [
     'CIFARVGG',
@@ -20,9 +20,11 @@ __all__ = [
     'CIFARShuffleNetV1',
     'CIFARShuffleNetV2',
     'CIFARWideResNet',
+    'FitNetsConnector',
     'LogSpaceDKDLoss',
     'LogSpaceKLDivergence',
     'SKDBYOTDistiller',
     'SKDDistiller',
     'SKDOFDDistiller',
+    'WeightedCRDLoss',
 ]

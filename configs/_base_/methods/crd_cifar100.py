@@ -1,5 +1,5 @@
 # Contrastive representation distillation (https://arxiv.org/abs/1910.10699) of the pooled
-# features. mmrazor's CRDLoss has no weight: the literature's 0.8 is 1 here.
+# features, with a weight of 0.8.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
 
 model = dict(
@@ -16,7 +16,7 @@ model = dict(
             student=dict(type='CRDConnector', dim_in=256, dim_out=128),
             teacher=dict(type='CRDConnector', dim_in=256, dim_out=128),
         ),
-        distill_losses=dict(loss_crd=dict(type='CRDLoss')),
+        distill_losses=dict(loss_crd=dict(type='WeightedCRDLoss', loss_weight=0.8)),
         loss_forward_mappings=dict(
             loss_crd=dict(
                 s_feats=dict(from_student=True, recorder='neck', connector='student'),

@@ -9,14 +9,7 @@ model = dict(
         type='ConfigurableDistiller',
         student_recorders=dict(hint=dict(type='ModuleOutputs', source='backbone.layer2')),
         teacher_recorders=dict(hint=dict(type='ModuleOutputs', source='backbone.layer2')),
-        connectors=dict(
-            regressor=dict(
-                type='ConvModuleConnector',
-                in_channel=128,
-                out_channel=128,
-                norm_cfg=dict(type='BN'),
-            )
-        ),
+        connectors=dict(regressor=dict(type='FitNetsConnector', in_channel=128, out_channel=128)),
         distill_losses=dict(
             loss_hint=dict(type='L2Loss', normalize=False, div_element=True, loss_weight=100)
         ),

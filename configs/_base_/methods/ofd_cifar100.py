@@ -1,10 +1,12 @@
 # A comprehensive overhaul of feature distillation (https://arxiv.org/abs/1904.01866): the
-# stages of ResNet-8x4 before their last ReLU, against those of ResNet-32x4.
+# stages of ResNet-8x4 before their last ReLU, against those of ResNet-32x4. In both reference
+# codes the teacher is in training mode: it normalises by the batch, and its statistics move.
 _base_ = ['../models/cifar100_networks.py', '../schedules/cifar100_240e.py']
 
 model = dict(
     _scope_='mmrazor',
     type='OverhaulFeatureDistillation',
+    teacher_norm_eval=False,
     distiller=dict(
         type='OFDDistiller',
         student_recorders=dict(
@@ -65,4 +67,4 @@ model = dict(
     ),
 )
 
-val_cfg = dict(type='mmrazor.FrozenTeacherValLoop')
+val_cfg = dict(type='mmrazor.FrozenTeacherValLoop', evaluate_teacher='never')

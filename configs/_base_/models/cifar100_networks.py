@@ -7,8 +7,20 @@ custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
 
 def classifier(in_channels, **backbone):
     """A classifier of 32x32 images, 100 classes."""
-    # The linear layers of these two start small, those of the others as torch's do.
-    small = backbone['type'] in ('CIFARVGG', 'CIFARMobileNetV2')
+    # The linear layers of these two start small, those of the others as torch's do;
+    # WRN's with a bias of 0, which is the default of every ``init_cfg``.
+    init_cfg = None
+    if backbone['type'] in ('CIFARVGG', 'CIFARMobileNetV2'):
+        init_cfg = dict(type='Normal', layer='Linear', std=0.01)
+    if backbone['type'] == 'CIFARWideResNet':
+        init_cfg = dict(
+            type='Kaiming',
+            layer='Linear',
+            a=5**0.5,
+            mode='fan_in',
+            nonlinearity='leaky_relu',
+            distribution='uniform',
+        )
     return dict(
         _scope_='mmpretrain',
         type='ImageClassifier',
@@ -18,7 +30,7 @@ def classifier(in_channels, **backbone):
             type='LinearClsHead',
             num_classes=100,
             in_channels=in_channels,
-            init_cfg=dict(type='Normal', layer='Linear', std=0.01) if small else None,
+            init_cfg=init_cfg,
             loss=dict(type='CrossEntropyLoss'),
         ),
     )

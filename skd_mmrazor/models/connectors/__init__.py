@@ -1,5 +1,6 @@
-"""Connectors: teacher logits in, simplified logits out."""
+"""Connectors: of SKD, teacher logits in, simplified logits out; and FitNets' regressor."""
 
 from .attention_simplifier_connector import AttentionSimplifierConnector
+from .fitnets_connector import FitNetsConnector
 
-__all__ = ['AttentionSimplifierConnector']
+__all__ = ['AttentionSimplifierConnector', 'FitNetsConnector']

@@ -1,6 +1,7 @@
-"""Losses that pass a finite gradient to the teacher's side."""
+"""Losses that pass a finite gradient to the teacher's side, and CRD's with its weight."""
 
 from .log_space_dkd_loss import LogSpaceDKDLoss
 from .log_space_kl_divergence import LogSpaceKLDivergence
+from .weighted_crd_loss import WeightedCRDLoss
 
-__all__ = ['LogSpaceDKDLoss', 'LogSpaceKLDivergence']
+__all__ = ['LogSpaceDKDLoss', 'LogSpaceKLDivergence', 'WeightedCRDLoss']

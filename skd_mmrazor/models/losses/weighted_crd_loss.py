@@ -1,0 +1,48 @@
+"""Contrastive representation distillation with a weight."""
+
+from typing import Any
+
+from mmrazor.models.losses import CRDLoss
+from mmrazor.registry import MODELS
+from torch import Tensor, nn
+
+from ...utils import expect, is_number
+
+
+@MODELS.register_module()
+class WeightedCRDLoss(nn.Module):
+    r"""mmrazor's ``CRDLoss`` (`Contrastive Representation Distillation
+    <https://arxiv.org/abs/1910.10699>`_), multiplied by its weight.
+
+    mmrazor 1.0.0 takes a ``loss_weight`` and ignores it. The loss is held, not
+    inherited from, with a weight of 1: so the weight counts once where mmrazor is
+    mended too.
+
+    Args:
+        loss_weight (float): Weight of the loss. Defaults to 1.0.
+        **kwargs: As of ``CRDLoss``: ``temperature``, ``neg_num``, ``sample_n``,
+            ``dim_out``, ``momentum`` and ``eps``.
+
+    Raises:
+        ValueError: ``loss_weight`` is not a number.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, **kwargs: Any) -> None:
+        super().__init__()
+        expect(is_number(loss_weight), 'WeightedCRDLoss: loss_weight', loss_weight, 'a number')
+        self.loss_weight = loss_weight
+        self.loss = CRDLoss(**kwargs)
+
+    def forward(self, s_feats: Tensor, t_feats: Tensor, data_samples: list) -> Tensor:
+        """Computes the loss, and updates the memory.
+
+        Args:
+            s_feats (Tensor): The student's embeddings, of length 1, (N, D).
+            t_feats (Tensor): The teacher's, (N, D).
+            data_samples (list[DataSample]): With ``sample_idx``, and the negatives as
+                ``contrast_sample_idxs``.
+
+        Returns:
+            Tensor: The weighted loss, (1,).
+        """
+        return self.loss_weight * self.loss(s_feats, t_feats, data_samples)
