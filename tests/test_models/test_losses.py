@@ -87,19 +87,66 @@ def test_gradients_are_true(loss, num_classes):
     assert torch.autograd.gradcheck(lambda s, t: module(s, t, *labels), (s, t))
 
 
-@pytest.mark.parametrize('loss', [LogSpaceKLDivergence, LogSpaceDKDLoss])
-def test_entropy_grad_changes_the_teachers_gradient_only(loss):
-    labels = [torch.randint(5, (4,))] if loss is LogSpaceDKDLoss else []
-    found = {}
-    for entropy_grad in (0.0, 1.0):
-        torch.manual_seed(1)
-        s, t = logits(4, 5), logits(4, 5)
-        value = loss(2.0, entropy_grad=entropy_grad)(s, t, *labels)
-        value.backward()
-        found[entropy_grad] = value, s.grad, t.grad
-    torch.testing.assert_close(found[0.0][0], found[1.0][0])
-    torch.testing.assert_close(found[0.0][1], found[1.0][1])
-    assert not torch.allclose(found[0.0][2], found[1.0][2])
+LOSSES = [LogSpaceKLDivergence, LogSpaceDKDLoss]
+
+
+def gradients(loss, student, teacher, labels, **arguments):
+    """The value of a loss, and what it sends to either side."""
+    s, t = (z.detach().clone().requires_grad_() for z in (student, teacher))
+    value = loss(2.0, **arguments)(s, t, *([labels] if loss is LogSpaceDKDLoss else []))
+    value.backward()
+    return value.detach(), s.grad, t.grad
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_entropy_grad_weighs_a_part_of_the_teachers_gradient_only(loss):
+    inputs = logits(4, 5), logits(4, 5), torch.randint(5, (4,))
+    found = {
+        weight: gradients(loss, *inputs, entropy_grad=weight) for weight in (0.0, 0.25, 0.5, 1.0)
+    }
+    torch.testing.assert_close(gradients(loss, *inputs), found[0.0])
+    without, whole = found[0.0][2], found[1.0][2]
+    assert not torch.allclose(without, whole)
+    for weight, (value, student, teacher) in found.items():
+        torch.testing.assert_close(value, found[0.0][0])
+        torch.testing.assert_close(student, found[0.0][1])
+        torch.testing.assert_close(teacher, without + weight * (whole - without))
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+@pytest.mark.parametrize('reduction', ['batchmean', 'sum', 'none'])
+def test_loss_weight_scales_the_loss(loss, reduction):
+    s, t = logits(6, 7), logits(6, 7)
+    labels = [torch.randint(7, (6,))] if loss is LogSpaceDKDLoss else []
+    whole = loss(2.0, reduction=reduction)(s, t, *labels)
+    part = loss(2.0, reduction=reduction, loss_weight=0.3)(s, t, *labels)
+    torch.testing.assert_close(part, 0.3 * whole)
+
+
+@pytest.mark.parametrize('teacher_detach', [True, False])
+def test_a_detached_teacher_receives_nothing(teacher_detach):
+    s, t = logits(4, 5), logits(4, 5)
+    LogSpaceKLDivergence(2.0, teacher_detach=teacher_detach)(s, t).backward()
+    assert s.grad.abs().sum() > 0
+    assert (t.grad is None) is teacher_detach
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+@pytest.mark.parametrize('half', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('halves', ['student', 'teacher', 'both'])
+def test_half_precision_is_lifted_before_anything_is_computed(loss, half, halves):
+    """So the values are those of float32, which a GPU's autocast gives too."""
+    inputs = [logits(4, 50, scale=8.0).detach().to(half) for _ in range(2)]
+    labels = torch.randint(50, (4,))
+    value, *_ = gradients(loss, *(z.float() for z in inputs), labels)
+    mixed = [
+        z if halves in (side, 'both') else z.float()
+        for side, z in zip(('student', 'teacher'), inputs, strict=True)
+    ]
+    found, *sent = gradients(loss, *mixed, labels)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, value, rtol=1e-6, atol=0)
+    assert [g.dtype for g in sent] == [z.dtype for z in mixed]
 
 
 def test_without_the_entropy_the_teacher_sees_soft_cross_entropy():
