@@ -244,7 +244,7 @@ RKD = dict(loss_rkd=dict(type='DistanceWiseRKD'))
         ),
         (
             changed('kd', logits_module='head.fc2'),
-            r"distiller\.logits_module='head\.fc2', expected nothing",
+            r"distiller\.logits_module='head\.fc2', expected a module of the student",
         ),
         (
             changed('kd', logit_loss=dict(type='KLDivergence')),
@@ -253,7 +253,7 @@ RKD = dict(loss_rkd=dict(type='DistanceWiseRKD'))
         (changed('features', logit_loss={}), r'distiller\.logit_loss=\{\}, expected the config'),
         (
             changed('features', logits_module='fc'),
-            r"'logits_module': 'fc'}, expected modules of",
+            r"distiller\.logits_module='fc', expected a module of the student",
         ),
         (
             changed(

@@ -29,8 +29,8 @@ class StudentAwareSimplifier(AttentionSimplifierConnector):
             self.student_query.weight.copy_(self.q.weight)
         self.student: Tensor | None = None
 
-    def _project(self, soft: Tensor) -> tuple[Tensor, Tensor]:
-        query, key = super()._project(soft)
+    def _project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        query, key = super()._project(soft, keys)
         if self.student is None:
             return query, key
         student = F.layer_norm(self._soften(self.student), self.student.shape[-1:])
@@ -64,8 +64,8 @@ class LowRankSimplifier(AttentionSimplifierConnector):
         self.up = nn.Linear(rank, num_classes, bias=False)
         nn.init.zeros_(self.up.weight)
 
-    def _attend(self, soft: Tensor) -> Tensor:
-        averaged = super()._attend(soft)
+    def _attend(self, soft: Tensor, keys: Tensor) -> Tensor:
+        averaged = super()._attend(soft, keys)
         return averaged + self.up(self.down(averaged))
 
 
@@ -145,7 +145,7 @@ class StudentPacedSimplifier(AttentionSimplifierConnector):
         self._teacher: Tensor | None = None
 
     @property
-    def current_factor(self) -> Tensor:
+    def current_factor(self) -> Tensor:  # type: ignore[override]
         """The factor, a scalar in [start_factor, 1]."""
         if self.student is None or self._teacher is None:
             return self.q.weight.new_ones(())

@@ -422,12 +422,15 @@ def test_a_users_loss_that_detaches_is_refused_when_built():
         r"loss_x: gradient of DetachingLoss to its preds_T='none'",
         losses={'loss_x': dict(type='DetachingLoss')},
         simplified_losses=dict(loss_x='preds_T'),
+        simplifier=simplifier(tau=1),
     )
 
 
 def test_a_loss_that_could_not_be_tried_is_refused_at_the_first_step():
     model = build(
-        {'loss_x': dict(type='LossOfDictsAndLogits')}, simplified_losses=dict(loss_x='preds_T')
+        {'loss_x': dict(type='LossOfDictsAndLogits')},
+        simplified_losses=dict(loss_x='preds_T'),
+        simplifier=simplifier(tau=1),
     )
     recorder = model.distiller.student_recorders.get_recorder('fc')
     original = recorder.get_record_data
@@ -495,7 +498,7 @@ def test_a_method_with_a_distiller_of_its_own_is_told_the_type(name, loss, parts
 
 @pytest.mark.parametrize('name', ['SKDDistiller', 'SKDOFDDistiller', 'SKDBYOTDistiller'])
 def test_an_algorithm_can_be_copied_and_pickled(name):
-    cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, type=name)
+    cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, type=name, log_interval=1)
     model = MODELS.build(algorithm(cfg))
     data = batch()
     for same in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):

@@ -8,11 +8,11 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     """The weights of the attention, averaged over the heads.
 
     Args:
-        q (Tensor): Queries, (..., num_heads, length, head_dim).
-        k (Tensor): Keys, same shape.
+        q (Tensor): Queries, (..., num_heads, N, head_dim).
+        k (Tensor): Keys, (..., num_heads, M, head_dim).
 
     Returns:
-        Tensor: (..., length, length); rows sum to 1.
+        Tensor: (..., N, M); rows sum to 1.
     """
     scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
     return scores.softmax(dim=-1).mean(dim=-3)
@@ -22,14 +22,14 @@ def attend(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
     """Averages values by the attention.
 
     Args:
-        q (Tensor): Queries, (..., num_heads, length, head_dim).
-        k (Tensor): Keys, same shape.
-        values (Tensor): (..., length, value_dim).
+        q (Tensor): Queries, (..., num_heads, N, head_dim).
+        k (Tensor): Keys, (..., num_heads, M, head_dim).
+        values (Tensor): (..., M, value_dim).
 
     Returns:
-        Tensor: As the values.
+        Tensor: (..., N, value_dim).
     """
-    length, head_dim, value_dim = q.shape[-2], q.shape[-1], values.shape[-1]
+    length, head_dim, value_dim = k.shape[-2], q.shape[-1], values.shape[-1]
     # The weights are small beside queries or values: compute them.
     if length <= 2 * max(head_dim, value_dim):
         return attention_weights(q, k) @ values
@@ -40,5 +40,5 @@ def attend(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
         F.pad(x.flatten(0, -4), (0, width - x.shape[-1]))
         for x in (q * (width / head_dim) ** 0.5, k, values.unsqueeze(-3))
     )
-    averaged = F.scaled_dot_product_attention(q, k, padded.expand_as(q)).mean(dim=1)
-    return averaged[..., :value_dim].reshape(values.shape)
+    averaged = F.scaled_dot_product_attention(q, k, padded.expand_as(k)).mean(dim=1)
+    return averaged[..., :value_dim].unflatten(0, values.shape[:-2])

@@ -1,10 +1,13 @@
 """The learning simplifier of SKD."""
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from mmrazor.models.architectures.connectors.base_connector import BaseConnector
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...utils import expect, is_integer, is_number
 from .attention import attend, attention_weights
@@ -17,6 +20,10 @@ _SELF_SCORE = 8.0
 # A class further below the top class than this, in nats, is averaged as if it were here.
 # So a class that is masked by a large negative number cannot dominate an average.
 _MAX_GAP = 30.0
+# Locations of a dense map attend to at most this many means of neighbouring locations.
+_MAX_KEYS = 64
+# Elements of class tokens that are held at once; more are computed again for the gradient.
+_MAX_TOKEN_ELEMENTS = 2**22
 
 
 @MODELS.register_module()
@@ -59,8 +66,10 @@ class AttentionSimplifierConnector(BaseConnector):
     **Tokens** are the samples of the batch (a target is mixed with those of samples
     that the teacher finds alike) or the classes (the log-probability of a class is
     mixed with those of other classes of the same sample, so that a target does not
-    depend on the batch). In dense logits each location is a sample, and attends
-    within its own image.
+    depend on the batch). In dense logits each location is a sample and attends
+    within its own image: to each location where there are at most 64, else to 64
+    means of consecutive locations, so that time and memory stay linear in the
+    locations.
 
     It is a connector like any other: see ``docs/add_skd.md`` for its use in a
     stock ``ConfigurableDistiller``.
@@ -153,6 +162,8 @@ class AttentionSimplifierConnector(BaseConnector):
         self.k.load_state_dict(self.q.state_dict())
 
         self.register_buffer('num_steps', torch.tensor(0))
+        # num_steps as a number, and the version of the buffer that it was read from.
+        self._steps, self._version = 0, -1
         self._awaits_gradient = False
         self._is_checked = False
 
@@ -164,11 +175,14 @@ class AttentionSimplifierConnector(BaseConnector):
         return self.max_lam * self.lam_logit.tanh().squeeze()
 
     @property
-    def current_factor(self) -> Tensor | float:
+    def current_factor(self) -> float:
         """:math:`s`, in [start_factor, 1]; 1 in evaluation mode."""
         if not self.training or self.start_factor == 1:
             return 1.0
-        share = (self.num_steps.to(self.q.weight.dtype) / self.warmup_iters).clamp(max=1)
+        # Reading synchronises CUDA, so only what others have written is read.
+        if self._version != self.num_steps._version:
+            self._steps, self._version = int(self.num_steps), self.num_steps._version
+        share = min(1.0, self._steps / self.warmup_iters)
         return self.start_factor + (1 - self.start_factor) * share
 
     @torch.no_grad()
@@ -182,7 +196,8 @@ class AttentionSimplifierConnector(BaseConnector):
             Tensor: (N, N) where tokens are samples, (N, C, C) where they are
             classes; rows sum to 1.
         """
-        return attention_weights(*self._project(self._soften(logits * self.current_factor)))
+        soft = self._soften(logits * self.current_factor)
+        return attention_weights(*self._project(soft, soft))
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
@@ -207,7 +222,10 @@ class AttentionSimplifierConnector(BaseConnector):
             is_dense = logits.dim() > 2
             samples = logits.flatten(2).transpose(1, 2) if is_dense else logits.unsqueeze(0)
             soft = self._soften(samples)
-            change = self._attend(soft) - soft
+            keys = soft
+            if is_dense and soft.shape[1] > _MAX_KEYS:
+                keys = F.adaptive_avg_pool1d(soft.transpose(1, 2), _MAX_KEYS).transpose(1, 2)
+            change = self._attend(soft, keys) - soft
             change = (change.transpose(1, 2) if is_dense else change).reshape(logits.shape)
             simplified = torch.addcmul(logits, self.current_lam, change, value=self.tau)
         if self.training and simplified.requires_grad:
@@ -216,35 +234,61 @@ class AttentionSimplifierConnector(BaseConnector):
         return simplified
 
     def _count_step(self, gradient: Tensor) -> None:
-        self.num_steps += self._awaits_gradient
-        self._awaits_gradient = False
+        if self._awaits_gradient:
+            is_read = self._version == self.num_steps._version
+            self.num_steps += 1
+            if is_read:
+                self._steps, self._version = self._steps + 1, self.num_steps._version
+            self._awaits_gradient = False
 
     def _soften(self, logits: Tensor) -> Tensor:
         soft = logits.to(self.q.weight.dtype) / self.tau
         soft = soft.log_softmax(dim=-1) if self.softening == 'log_softmax' else soft
         return soft.maximum(soft.amax(dim=-1, keepdim=True) - _MAX_GAP)
 
-    def _attend(self, soft: Tensor) -> Tensor:
-        """Averages (groups, N, C) softened logits, which are values of all heads."""
-        values = soft if self.attend_over == 'samples' else soft.unsqueeze(-1)
-        return attend(*self._project(soft), values).reshape(soft.shape)
+    def _attend(self, soft: Tensor, keys: Tensor) -> Tensor:
+        """Averages softened logits, which are the values of all heads.
 
-    def _project(self, soft: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys of (..., N, C) softened logits.
+        Args:
+            soft (Tensor): (groups, N, C), whose samples or classes attend.
+            keys (Tensor): (groups, M, C), which samples attend to.
 
         Returns:
-            tuple[Tensor, Tensor]: (..., num_heads, N, head_dim) where tokens are
+            Tensor: As ``soft``.
+        """
+        if self.attend_over == 'samples':
+            return attend(*self._project(soft, keys), keys)
+        rows = max(1, _MAX_TOKEN_ELEMENTS // self.class_embedding.numel())
+        parts = soft.flatten(0, 1).split(rows)
+        if len(parts) == 1:
+            return self._attend_over_classes(soft)
+        averages = [checkpoint(self._attend_over_classes, x, use_reentrant=False) for x in parts]
+        return torch.cat(averages).reshape(soft.shape)
+
+    def _attend_over_classes(self, soft: Tensor) -> Tensor:
+        return attend(*self._project(soft, soft), soft.unsqueeze(-1)).squeeze(-1)
+
+    def _project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys of (..., N, C) and (..., M, C) softened logits.
+
+        Returns:
+            tuple[Tensor, Tensor]: (..., num_heads, N or M, head_dim) where tokens are
             samples, (..., N, num_heads, C, head_dim) where they are classes.
         """
+        tokens = self._embed(soft)
+        others = tokens if keys is soft else self._embed(keys)
+        q, k = (
+            projection(x).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
+            for projection, x in ((self.q, tokens), (self.k, others))
+        )
+        return q, k
+
+    def _embed(self, soft: Tensor) -> Tensor:
         tokens = F.layer_norm(soft, soft.shape[-1:])
         if self.attend_over == 'classes':
             tokens = tokens.unsqueeze(-1) * self.score_embedding + self.class_embedding
             tokens = F.layer_norm(tokens, tokens.shape[-1:])
-        q, k = (
-            projection(tokens).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
-            for projection in (self.q, self.k)
-        )
-        return q, k
+        return tokens
 
     def _check(self, logits: Tensor) -> None:
         name, dtype = type(self).__name__, self.q.weight.dtype
@@ -253,10 +297,24 @@ class AttentionSimplifierConnector(BaseConnector):
         is_tensor = isinstance(logits, Tensor)
         found = tuple(logits.shape) if is_tensor else type(logits).__name__
         expected = f'(N, {self.num_classes}) or (N, {self.num_classes}, ...), with N > 0'
-        expected += '' if is_tensor else '; data_idx in the mapping chooses one of several outputs'
+        if not is_tensor:
+            expected += '; data_idx in the mapping chooses one of several outputs'
+        elif logits.dim() > 2 and logits.shape[-1] == self.num_classes:
+            expected += (
+                "; of (B, Q, C), connector=dict(type='TorchNNConnector', module_name='Flatten', "
+                'module_args=dict(start_dim=0, end_dim=-2)) in both mappings makes (B * Q, C)'
+            )
         valid = is_tensor and logits.dim() > 1 and logits.shape[1] == self.num_classes
         valid = valid and logits.numel() > 0
         expect(valid, f'{name}: the shape of the teacher logits', found, expected)
+        is_alone = self.attend_over == 'samples' and logits[:, 0].numel() == logits.shape[0]
+        is_alone = is_alone and (logits.dim() > 2 or logits.shape[0] == 1)
+        if is_alone and self.training and self.lam_logit is not None and not self.num_steps:
+            warnings.warn(
+                f'{name}: λ cannot learn from the only sample of a batch, whose average is '
+                "itself; use a larger batch, or attend_over='classes'.",
+                stacklevel=2,
+            )
         # The check synchronises CUDA, so on a GPU it stops after the first finite batch.
         if not self._is_checked:
             # The extremes are NaN where any value is, and cost less than all of isfinite.

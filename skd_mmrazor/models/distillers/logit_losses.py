@@ -1,17 +1,18 @@
-"""Which losses take the teacher's logits, and how they train a simplifier."""
+"""Which losses take the teacher's logits, and which loss takes whose place."""
 
 import contextlib
-import copy
 import warnings
 from typing import Any
 
 import torch
 from mmrazor.models import losses
 from mmrazor.registry import MODELS, TASK_UTILS
-from torch import Tensor, nn
+from torch import nn
 
 from ...utils import error_context, expect
 from ..losses import LogSpaceDKDLoss, LogSpaceKLDivergence
+from ..losses.log_space_kl_divergence import check_tau
+from .logit_records import SIDES, LogitRecords
 
 _KL_LIKE = (
     *(LogSpaceDKDLoss, LogSpaceKLDivergence, losses.ChannelWiseDivergence, losses.CrossEntropyLoss),
@@ -26,10 +27,9 @@ LOGITS: dict[type[nn.Module], tuple[str, str]] = {
 }
 # Losses of features, which take logits where they are given some.
 FEATURES = dict.fromkeys((losses.L1Loss, losses.L2Loss), ('t_feature', 's_feature'))
-# By ``from_student``.
-SIDES = ('teacher', 'student')
+KNOWN = {**LOGITS, **FEATURES}
 # The student's argument by the teacher's.
-STUDENT_ARGUMENT = dict([*LOGITS.values(), *FEATURES.values()])
+STUDENT_ARGUMENT = dict(KNOWN.values())
 # The log-space version of a loss, and the arguments that both have.
 _LOG_SPACE = {
     losses.KLDivergence: (LogSpaceKLDivergence, ('tau', 'reduction', 'loss_weight')),
@@ -43,78 +43,99 @@ _DKD_SUMS = (
 )
 
 
-def find_logit_losses(distiller: Any, logits_module: str) -> dict[str, str]:
+def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> dict[str, str]:
     """Finds the losses that take the teacher's logits.
 
-    A loss of logits that reads the backbone or the neck takes features, and a loss
-    of features that reads the module of the logits, without a connector, takes
-    logits.
+    Warns where a loss may take logits and nothing tells.
 
     Args:
         distiller (ConfigurableDistiller): Has the losses.
-        logits_module (str): Name of the module whose output are the logits.
+        records (LogitRecords): Its records.
+        may_add (bool): Whether a loss of the logits is to be added if none is found.
 
     Returns:
         dict[str, str]: The argument that takes the teacher's logits, by loss.
 
     Raises:
-        ValueError: A loss of logits has no entry for that argument.
+        ValueError: Only a loss of the user's own takes them, or the teacher's
+            argument is fed with the logits of the student.
     """
-    found = {}
-    for name, loss in distiller.distill_losses.items():
-        mapping = distiller.loss_forward_mappings.get(name, {})
-        argument, _ = {**LOGITS, **FEATURES}.get(type(loss), ('', ''))
-        record = mapping.get(argument, {})
-        source = f'.{_get_source(distiller, record)}.'  # or teacher.head.fc, of several
-        if type(loss) in FEATURES:
-            takes_logits = source.endswith(f'.{logits_module}.') and 'connector' not in record
-        else:
-            takes_logits = bool(argument) and not {'backbone', 'neck'} & {*source.split('.')}
-        if takes_logits:
-            key = f'distiller.loss_forward_mappings.{name}'
+    found: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    for name, mapping in distiller.loss_forward_mappings.items():
+        kind, key = type(distiller.distill_losses[name]), f'distiller.loss_forward_mappings.{name}'
+        argument, _ = KNOWN.get(kind, ('', ''))
+        record = mapping.get(argument)
+        is_logits = records.is_logits('teacher', record)
+        if kind in LOGITS:
             expect(argument in mapping, key, mapping, f'an entry for {argument!r}')
-            found[name] = argument
+            is_swapped = records.is_logits('student', record) is True
+            expected = 'False: the logits of the teacher'
+            expect(not is_swapped, f'{key}.{argument}.from_student', True, expected)
+            if is_logits is None:
+                warnings.warn(
+                    f'{key}.{argument} is taken for logits; if {record} is a feature, name the '
+                    'losses of logits by distiller.simplified_losses.',
+                    stacklevel=3,
+                )
+            if is_logits is not False:
+                found[name] = argument
+        elif kind in FEATURES:
+            if is_logits and not record.get('connector'):
+                found[name] = argument
+        else:
+            read = (key for key in mapping if records.is_logits('teacher', mapping[key]))
+            unknown.update((name, key) for key in read)
+    line = f'simplified_losses=dict({", ".join(f"{k}={v!r}" for k, v in unknown.items())})'
+    expected = f'{line}, or a logit_loss to add: SKD does not know the losses that read the logits'
+    expect(bool(found) or not unknown or not may_add, 'distiller.simplified_losses', None, expected)
+    if found and unknown:
+        warnings.warn(
+            f'distiller.distill_losses: {list(unknown)} read the logits of the teacher as they '
+            f'are, since SKD does not know them; {line} simplifies them.',
+            stacklevel=3,
+        )
     return found
 
 
-def _get_source(distiller: Any, record: dict[str, Any]) -> str:
-    """The module that a record of the teacher is from; empty where it is not one."""
-    recorders = distiller.teacher_recorders.recorders
-    name = record.get('recorder')
-    known = record.get('from_student') is False and isinstance(name, str) and name in recorders
-    return str(recorders[name].source) if known else ''
-
-
-def add_logit_loss(distiller: Any, logits_module: str, cfg: Any) -> dict[str, str]:
+def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str, str]:
     """Adds a loss of the logits, and recorders of the logits of both models.
 
     Args:
-        distiller (ConfigurableDistiller): Receives the loss, named ``loss_skd``.
-        logits_module (str): Name of the module whose output are the logits.
+        distiller (ConfigurableDistiller): Receives the loss, named ``loss_skd``, and
+            recorders of that name.
+        records (LogitRecords): Has the models and the modules of their logits.
         cfg (dict, optional): Config of the loss; KL at a temperature of 4 if None.
 
     Returns:
         dict[str, str]: As of :func:`find_logit_losses`.
 
     Raises:
-        ValueError: It is no loss of logits, or the name is taken.
+        ValueError: It is no loss of logits, the name is taken, or a model has no such
+            module.
     """
-    names, expected = list(distiller.distill_losses), "no 'loss_skd', which SKDDistiller adds"
-    expect('loss_skd' not in names, 'distiller.distill_losses', names, expected)
+    managers = [getattr(distiller, f'{side}_recorders').recorders for side in SIDES]
+    expected = "no 'loss_skd', which SKDDistiller adds"
+    for part in (distiller.distill_losses, *managers):
+        expect(
+            'loss_skd' not in part, 'distiller: names of losses, recorders', list(part), expected
+        )
     cfg = dict(type='KLDivergence', tau=4.0) if cfg is None else cfg
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
     arguments = LOGITS.get(type(loss), ('', ''))
     expected = 'a loss of preds_S and preds_T'
     expect('preds_T' in arguments, 'distiller.logit_loss', cfg, expected)
+    records.check_logits_modules()
     distiller.distill_losses['loss_skd'] = loss
     mapping = {}
-    for side, argument in zip(SIDES, arguments, strict=True):
+    for side, argument, recorders in zip(SIDES, arguments, managers, strict=True):
         recorder = TASK_UTILS.build(
-            dict(type='mmrazor.ModuleOutputsRecorder', source=logits_module)
+            dict(type='mmrazor.ModuleOutputsRecorder', source=records.logits_modules[side])
         )
-        getattr(distiller, f'{side}_recorders').recorders['logits_module'] = recorder
-        mapping[argument] = dict(recorder='logits_module', from_student=side == 'student')
+        recorder.initialize(records.models[side])
+        recorders['loss_skd'] = recorder
+        mapping[argument] = dict(recorder='loss_skd', from_student=side == 'student')
     distiller.loss_forward_mappings['loss_skd'] = mapping
     return {'loss_skd': 'preds_T'}
 
@@ -145,7 +166,9 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
             arguments['reduction'] = 'sum'
             warnings.warn(_DKD_SUMS.format(key=key, reduction=loss.reduction), stacklevel=2)
         with error_context(key, arguments, f'arguments of {log_space.__name__}'):
-            loss = log_space(**arguments)
+            replacement = log_space(**arguments)
+        # A fork of mmrazor may compute something else under the same name.
+        loss = replacement if _is_equal(loss, replacement) else loss
     if hasattr(loss, 'teacher_detach'):
         loss.teacher_detach = False
     if entropy_grad and hasattr(loss, 'entropy_grad'):
@@ -155,64 +178,35 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
     return loss
 
 
-def check_loss(
-    name: str, loss: nn.Module, arguments: list[str], teacher: str, num_classes: int
-) -> bool:
-    """Tries a loss on random logits, and refuses it if SKD could not train.
+def _is_equal(loss: nn.Module, replacement: nn.Module) -> bool:
+    """Whether two losses have the same value for some logits and labels."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 4, 5, generator=generator, dtype=torch.float64)
+    labels = [torch.arange(4)] if isinstance(loss, losses.DKDLoss) else []
+    with contextlib.suppress(Exception):
+        found, expected = (x(student, teacher, *labels) for x in (loss, replacement))
+        return torch.allclose(found, expected)
+    return False
+
+
+def get_common_tau(losses: dict[str, nn.Module]) -> float:
+    """The temperature of the losses, 1 where mmrazor's have none.
 
     Args:
-        name (str): The loss's name in ``distill_losses``.
-        loss (nn.Module): The loss.
-        arguments (list[str]): All arguments that it will be called with.
-        teacher (str): The one that takes the teacher's logits.
-        num_classes (int): Number of classes.
-
-    Returns:
-        bool: Whether it could be computed: a loss of other things than logits and
-        labels is checked in the first training step.
+        losses (dict[str, nn.Module]): The losses by name.
 
     Raises:
-        ValueError: As of :func:`check_gradient`.
+        ValueError: One is not a positive number, they differ, or a loss of the user's
+            own tells none, so that the simplifier needs one of its own.
     """
-    for shape in ((4, num_classes), (4, num_classes, 2, 2)):
-        inputs = {
-            argument: torch.randint(num_classes, (4,))
-            if 'label' in argument
-            else torch.randn(shape, requires_grad=True)
-            for argument in arguments
-        }
-        with contextlib.suppress(Exception):
-            value = copy.deepcopy(loss).cpu()(**inputs)
-            break
-    else:
-        return False
-    check_gradient(name, loss, value, inputs[teacher], teacher)
-    return True
-
-
-def check_gradient(name: str, loss: nn.Module, value: Tensor, logits: Tensor, teacher: str) -> None:
-    """Refuses a loss whose value does not depend on the teacher's logits.
-
-    Args:
-        name (str): The loss's name in ``distill_losses``.
-        loss (nn.Module): The loss.
-        value (Tensor): What it returned.
-        logits (Tensor): What it received as the teacher's logits.
-        teacher (str): The argument that it received them by.
-
-    Raises:
-        ValueError: The gradient is missing, or 0, or has NaN or Inf in it.
-    """
-    gradient = None
-    if value.requires_grad:
-        (gradient,) = torch.autograd.grad(value.sum(), logits, retain_graph=True, allow_unused=True)
-    # Only of mmrazor's losses is it known that they have no flat parts.
-    may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
-    valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())
-    found = 'none' if gradient is None else f'of a sum of {gradient.abs().sum():g}'
-    expected = (
-        'a finite one, which trains the simplifier of SKD (a loss that detaches the teacher or '
-        f'takes its argmax has none): another loss, or simplified_losses without {name!r}'
-    )
-    key = f'distiller.distill_losses.{name}: gradient of {type(loss).__name__} to its {teacher}'
-    expect(bool(valid), key, found, expected)
+    taus: dict[str, Any] = {}
+    for name, loss in losses.items():
+        attribute = next((key for key in ('tau', 'temperature', 'T') if hasattr(loss, key)), '')
+        if attribute:
+            taus[name] = getattr(loss, attribute)
+            check_tau(f'distiller.distill_losses.{name}.{attribute}', taus[name])
+        elif type(loss) not in KNOWN:
+            taus[name] = None
+    agree = len(set(taus.values())) <= 1 and None not in taus.values()
+    expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
+    return next(iter(taus.values()), 1.0)

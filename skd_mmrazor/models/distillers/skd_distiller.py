@@ -10,11 +10,14 @@ from mmrazor.models.distillers import BYOTDistiller, ConfigurableDistiller, OFDD
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils import error_context, expect
+from ...utils import error_context, expect, is_integer
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from . import config_checks as checks
 from . import logit_losses
 from .config_errors import name_loss, name_part
+from .logit_records import SIDES, LogitRecords
+from .logits_modules import find_logits_module
+from .loss_checks import check_gradient, check_loss, check_mapping, check_numbers
 from .target_statistics import compare_targets
 
 
@@ -48,16 +51,19 @@ class SKDDistiller(ConfigurableDistiller):
             need not be given.
         simplified_losses (dict[str, str], optional): For each loss to be
             simplified, the argument of its ``forward`` that takes the teacher's
-            logits. Defaults to None: all losses of mmrazor that take such logits.
+            logits. Defaults to None: all losses of mmrazor that are given such
+            logits.
         entropy_grad (float): Weight of the target's own entropy in the gradient of
             the simplifier, in losses that have a log-space version; the student's
             gradient does not depend on it, see :class:`LogSpaceKLDivergence`.
             Defaults to 0.0.
-        logits_module (str): Name of the module whose output are the logits, in
-            both models: where ``logit_loss`` reads them, and by which an ``L1Loss``
-            or ``L2Loss`` of logits is known. Defaults to ``'head.fc'``.
+        logits_module (str | dict[str, str], optional): Name of the module whose
+            output are the logits, or ``dict(student=…, teacher=…)``. Defaults to
+            None: that of the head, as in :data:`LOGITS_MODULES`.
         logit_loss (dict, optional): The loss that is added where no loss takes
             logits. Defaults to ``KLDivergence`` with ``tau=4``.
+        log_interval (int): The statistics are computed in the first and then in each
+            ``log_interval``-th step. Defaults to 10.
         **kwargs: As for the distiller: ``student_recorders``,
             ``teacher_recorders``, ``distill_deliveries``, ``connectors``,
             ``distill_losses`` and ``loss_forward_mappings``.
@@ -78,59 +84,49 @@ class SKDDistiller(ConfigurableDistiller):
     """
 
     loss_forward_mappings: dict[str, Any]
+    simplifier: Any
 
     def __init__(
         self,
         simplifier: Any = None,
         simplified_losses: dict[str, str] | None = None,
         entropy_grad: float = 0.0,
-        logits_module: str = 'head.fc',
+        logits_module: str | dict[str, str] | None = None,
         logit_loss: dict | None = None,
+        log_interval: int = 10,
         **kwargs: Any,
     ) -> None:
         is_config = isinstance(simplifier, dict) and 'type' in simplifier
         expect(is_config, 'distiller.simplifier', simplifier, "a dict with a 'type'")
         check_entropy_grad('distiller.entropy_grad', entropy_grad)
+        names: Any = simplified_losses
+        expected = "a dict like dict(loss_kl='preds_T')"
+        is_named = isinstance(names, dict) and bool(names)
+        expect(names is None or is_named, 'distiller.simplified_losses', names, expected)
+        names, expected = logits_module, f'the name of a module, or a dict of one for {SIDES}'
+        each = names.values() if isinstance(names, dict) and set(names) == set(SIDES) else [names]
+        valid = names is None or all(isinstance(name, str) for name in each)
+        expect(valid, 'distiller.logits_module', names, expected)
+        expect(
+            is_integer(log_interval, 1), 'distiller.log_interval', log_interval, 'an integer > 0'
+        )
         with name_part(kwargs):
             super().__init__(**kwargs)
         checks.check_parts(self)
         # A copy, since the config's own mappings are not to be changed.
-        mappings = self.loss_forward_mappings = copy.deepcopy(self.loss_forward_mappings)
-        self.simplifier: Any = None
+        self.loss_forward_mappings = copy.deepcopy(self.loss_forward_mappings)
+        self.simplified_losses = dict(simplified_losses or {})
         self._simplifier_cfg = dict(simplifier)
-        if simplified_losses is None:
-            found = logit_losses.find_logit_losses(self, logits_module)
-        else:
-            valid = isinstance(simplified_losses, dict) and bool(simplified_losses)
-            expected = "a dict like dict(loss_kl='preds_T')"
-            expect(valid, 'distiller.simplified_losses', simplified_losses, expected)
-            found = dict(simplified_losses)
-        added = {} if found else logit_losses.add_logit_loss(self, logits_module, logit_loss)
-        self._simplified_losses = found or added
-        for name, argument in self._simplified_losses.items():
-            checks.check_simplified_loss(self, name, argument)
-            loss = self.distill_losses[name]
-            # Whether a teacher that is trained receives the gradient of the loss.
-            detach = bool(getattr(loss, 'teacher_detach', False))
-            mappings[name][argument].update(simplify=True, detach=detach)
-            self.distill_losses[name] = logit_losses.make_differentiable(name, loss, entropy_grad)
-        losses = [self.distill_losses[name] for name in self._simplified_losses]
-        names = [type(loss).__name__ for loss in losses]
-        expected = f'nothing: no loss is added beside {names}, which take logits'
-        expect(bool(added) or logit_loss is None, 'distiller.logit_loss', logit_loss, expected)
-        is_used = bool(added) or any(type(loss) in logit_losses.FEATURES for loss in losses)
-        is_used |= logits_module == 'head.fc'
-        expect(is_used, 'distiller.logits_module', logits_module, expected)
-        is_used = entropy_grad == 0 or any(hasattr(loss, 'entropy_grad') for loss in losses)
-        expected = f"0: the target's entropy has no part in the gradient of {names}"
-        expect(is_used, 'distiller.entropy_grad', entropy_grad, expected)
-
-        # The number of outputs of what each recorder records, by side and recorder.
-        self._num_outputs: dict[str, dict[str, int | None]] = {}
+        self._entropy_grad = entropy_grad
+        self._logits_module = logits_module
+        self._logit_loss = logit_loss
+        self._log_interval = log_interval
+        # Both, once they have been prepared: where the logits are is seen in them.
+        self._models: dict[str, nn.Module] = {}
         # Of the current step: record -> (logits, simplified logits).
         self._simplified: dict[str, tuple[Tensor, Tensor]] = {}
         self._unchecked: list[str] = []
-        self._has_stepped = False
+        self._step = 0
 
     def prepare_from_student(self, model: BaseModel) -> None:
         """Initializes the student's recorders.
@@ -139,14 +135,18 @@ class SKDDistiller(ConfigurableDistiller):
             model (BaseModel): The student.
 
         Raises:
-            ValueError: A recorder's source does not exist in the student.
+            ValueError: A recorder's source does not exist in the student, or as of
+                :meth:`prepare_from_teacher`.
         """
         with checks.check_sources('student', self.student_recorders, model):
             super().prepare_from_student(model)
-        self._num_outputs['student'] = checks.count_outputs(self.student_recorders, model)
+        self._prepare('student', model)
 
     def prepare_from_teacher(self, model: nn.Module) -> None:
-        """Initializes the teacher's recorders and builds the simplifier.
+        """Initializes the teacher's recorders.
+
+        Once both models are prepared, finds the losses that take logits and builds
+        the simplifier.
 
         Args:
             model (nn.Module): The teacher.
@@ -157,42 +157,86 @@ class SKDDistiller(ConfigurableDistiller):
         """
         with checks.check_sources('teacher', self.teacher_recorders, model):
             super().prepare_from_teacher(model)
-        self._num_outputs['teacher'] = checks.count_outputs(self.teacher_recorders, model)
-        losses = {name: self.distill_losses[name] for name in self._simplified_losses}
+        self._prepare('teacher', model)
+
+    def _prepare(self, side: str, model: nn.Module) -> None:
+        self._models[side] = model
+        if len(self._models) < len(SIDES):
+            return
+        names = self._logits_module
+        if not isinstance(names, dict):
+            names = {s: names or find_logits_module(model) for s, model in self._models.items()}
+        records, self._models = LogitRecords(self, self._models, names), {}
+        if self._logits_module is not None:
+            records.check_logits_modules()
+        self._choose_losses(records)
         cfg: dict[str, Any] = dict(_scope_='mmrazor') | self._simplifier_cfg
-        cfg['num_classes'] = num_classes = self._get_num_classes(losses)
+        losses = {name: self.distill_losses[name] for name in self.simplified_losses}
+        cfg['num_classes'] = num_classes = self._get_num_classes(records)
         if cfg.get('tau') is None:
-            cfg['tau'] = checks.get_common_tau(losses)
+            cfg['tau'] = logit_losses.get_common_tau(losses)
         with torch.random.fork_rng(devices=[]):
             with error_context('distiller.simplifier', self._simplifier_cfg, 'a valid config'):
                 self.simplifier = MODELS.build(cfg)
             checks.check_simplifier(self.simplifier, num_classes)
-            for name, argument in self._simplified_losses.items():
-                arguments = list(self.loss_forward_mappings[name])
-                check = (name, losses[name], arguments, argument, num_classes)
-                if not logit_losses.check_loss(*check):
-                    self._unchecked.append(name)
+            self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
 
-    def _get_num_classes(self, losses: dict[str, nn.Module]) -> int:
+    def _choose_losses(self, records: LogitRecords) -> None:
+        """Finds or adds the losses that are simplified, and makes them differentiable."""
+        if not self.simplified_losses:
+            may_add = self._logit_loss is None
+            self.simplified_losses = logit_losses.find_logit_losses(self, records, may_add)
+        is_added = not self.simplified_losses
+        if is_added:
+            self.simplified_losses = logit_losses.add_logit_loss(self, records, self._logit_loss)
+        for name, argument in self.simplified_losses.items():
+            check_mapping(self, name, argument)
+            loss = self.distill_losses[name]
+            check_numbers(name, loss)
+            # Whether a teacher that is trained receives the gradient of the loss.
+            detach = bool(getattr(loss, 'teacher_detach', False))
+            self.loss_forward_mappings[name][argument].update(simplify=True, detach=detach)
+            loss = logit_losses.make_differentiable(name, loss, self._entropy_grad)
+            self.distill_losses[name] = loss
+        losses = [self.distill_losses[name] for name in self.simplified_losses]
+        names = [type(loss).__name__ for loss in losses]
+        expected = f'nothing: no loss is added beside {names}, which take logits'
+        valid = is_added or self._logit_loss is None
+        expect(valid, 'distiller.logit_loss', self._logit_loss, expected)
+        valid = not self._entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)
+        expected = f"0: the target's entropy has no part in the gradient of {names}"
+        expect(valid, 'distiller.entropy_grad', self._entropy_grad, expected)
+
+    def _get_num_classes(self, records: LogitRecords) -> Any:
         """The number of classes, on which models, losses and config have to agree."""
-        found: dict[str, Any] = {}
-        for name, argument in self._simplified_losses.items():
-            mapping = self.loss_forward_mappings[name]
-            for key in (argument, logit_losses.STUDENT_ARGUMENT.get(argument)):
-                record = mapping.get(key, {})
-                side = 'student' if record.get('from_student') else 'teacher'
-                recorder = record.get('recorder')
-                if isinstance(recorder, str) and not record.get('connector'):
-                    found[f'{side}_recorders.{recorder}'] = self._num_outputs[side].get(recorder)
-            found[f'distill_losses.{name}'] = getattr(losses[name], 'num_classes', None)
-        found['simplifier'] = self._simplifier_cfg.get('num_classes')
-        found = {key: number for key, number in found.items() if number is not None}
+        counts = {}
+        for name, argument in self.simplified_losses.items():
+            mapping, found = self.loss_forward_mappings[name], {}
+            arguments = (argument, logit_losses.STUDENT_ARGUMENT.get(argument))
+            for side, record in zip(SIDES, map(mapping.get, arguments), strict=True):
+                if record:
+                    number = records.get_num_classes(side, record)
+                    found[f'{side}_recorders.{record["recorder"]}'] = number
+            found[f'distill_losses.{name}'] = getattr(
+                self.distill_losses[name], 'num_classes', None
+            )
+            found['simplifier'] = self._simplifier_cfg.get('num_classes')
+            found = {key: number for key, number in found.items() if number is not None}
+            first, counts[name] = next(iter(found.items()), ('', records.num_classes))
+            for key, number in found.items():
+                expected = f'{counts[name]}, as distiller.{first} has'
+                expect(number == counts[name], f'distiller.{key}: num_classes', number, expected)
+        num_classes = next(iter(counts.values()))
         expected = "a number: the teacher's logits do not tell it"
-        expect(bool(found), 'distiller.simplifier.num_classes', None, expected)
-        first, num_classes = next(iter(found.items()))
-        for key, number in found.items():
-            expected = f'{num_classes}, as distiller.{first} has'
-            expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
+        expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
+        kept = {
+            name: self.simplified_losses[name] for name in counts if counts[name] == num_classes
+        }
+        expected = (
+            f'losses of one number of classes, as simplified_losses={kept} (they have {counts}); a '
+            'ConfigurableDistiller with a simplifier for each as connector takes them all'
+        )
+        expect(len(kept) == len(counts), 'distiller.simplified_losses', list(counts), expected)
         return num_classes
 
     def get_record(
@@ -229,18 +273,18 @@ class SKDDistiller(ConfigurableDistiller):
             them out of the objective.
         """
         self._simplified.clear()
-        with contextlib.nullcontext() if self._has_stepped else name_loss(self):
+        with contextlib.nullcontext() if self._step else name_loss(self):
             losses = super().compute_distill_losses()
         for name in self._unchecked:
-            argument = self._simplified_losses[name]
+            argument = self.simplified_losses[name]
             target = self.get_record(**self.loss_forward_mappings[name][argument])
             if target.requires_grad:
-                loss = self.distill_losses[name]
-                logit_losses.check_gradient(name, loss, losses[name], target, argument)
-        self._has_stepped, self._unchecked = True, []
-        losses.update(compare_targets(list(self._simplified.values()), self.simplifier.tau))
-        if hasattr(self.simplifier, 'current_lam'):
-            losses['lam'] = self.simplifier.current_lam.detach()
+                check_gradient(self, name, losses[name], target)
+        self._step, self._unchecked = self._step + 1, []
+        if self._step == 1 or self._step % self._log_interval == 0:
+            losses.update(compare_targets(list(self._simplified.values()), self.simplifier.tau))
+            if hasattr(self.simplifier, 'current_lam'):
+                losses['lam'] = self.simplifier.current_lam.detach()
         self._simplified.clear()
         return losses
 

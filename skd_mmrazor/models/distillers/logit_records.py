@@ -1,0 +1,108 @@
+"""Which records of a distiller are logits, by what they are records of."""
+
+from typing import Any
+
+from mmrazor.models.task_modules.recorder import (
+    ModuleInputsRecorder,
+    ModuleOutputsRecorder,
+    ParameterRecorder,
+)
+from torch import nn
+
+from ...utils import expect
+from .logits_modules import get_class_counts, get_last_layer, get_width
+
+SIDES = ('teacher', 'student')
+
+
+class LogitRecords:
+    """The records of ``loss_forward_mappings``, looked up in both models.
+
+    Args:
+        distiller (ConfigurableDistiller): Has the recorders and connectors.
+        models (dict[str, nn.Module]): ``'teacher'`` and ``'student'``.
+        logits_modules (dict[str, str]): The modules whose outputs are their logits.
+    """
+
+    def __init__(
+        self, distiller: Any, models: dict[str, nn.Module], logits_modules: dict[str, str]
+    ) -> None:
+        self.models = models
+        self.logits_modules = logits_modules
+        self._recorders = {s: getattr(distiller, f'{s}_recorders').recorders for s in SIDES}
+        self._connectors = distiller.connectors
+        self._counts = get_class_counts(models['teacher']) | get_class_counts(models['student'])
+
+    def is_logits(self, side: str, record: Any) -> bool | None:
+        """Whether a record is of the logits of a model.
+
+        Args:
+            side (str): The model.
+            record (dict): The record.
+
+        Returns:
+            bool, optional: True for the output of the module of the logits, and of a
+            linear layer or convolution as wide as there are classes, where it is not
+            a convolution of the backbone or neck. What a connector makes of it is
+            judged by the connector's own layers. None where nothing tells.
+        """
+        recorder = self._get_recorder(side, record)
+        if recorder is None or isinstance(recorder, ParameterRecorder):
+            return False
+        connector = record.get('connector')
+        if connector and get_last_layer(self._connectors[connector]):
+            return self._is_as_wide(self._connectors[connector])
+        if not isinstance(recorder, ModuleOutputsRecorder):
+            return None
+        module = self._get_module(side, record)
+        layer = get_last_layer(module)
+        if isinstance(recorder, ModuleInputsRecorder):
+            return None if layer is None else False
+        if recorder.source == self.logits_modules[side]:
+            return True
+        is_inner = any(part in recorder.source for part in ('backbone', 'neck'))
+        if is_inner and not isinstance(layer, nn.Linear):
+            return False
+        return self._is_as_wide(module)
+
+    def _is_as_wide(self, module: nn.Module | None) -> bool | None:
+        width = get_width(module)
+        return None if width is None or not self._counts else width in self._counts
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes, where all modules of both models have the same."""
+        return next(iter(self._counts)) if len(self._counts) == 1 else None
+
+    def get_num_classes(self, side: str, record: Any) -> int | None:
+        """The number of classes of a record of logits, None where no layer tells it."""
+        connector = record.get('connector') if isinstance(record, dict) else None
+        return get_width(
+            self._connectors[connector] if connector else self._get_module(side, record)
+        )
+
+    def check_logits_modules(self) -> None:
+        """Makes sure that the modules of the logits exist.
+
+        Raises:
+            ValueError: One does not.
+        """
+        for side, model in self.models.items():
+            source, names = self.logits_modules[side], dict(model.named_modules())
+            linear = [name for name in names if isinstance(names[name], nn.Linear)]
+            expected = (
+                f'a module of the {side} {type(model).__name__}, whose linear layers are {linear}'
+            )
+            expect(source in names, 'distiller.logits_module', source, expected)
+
+    def get_source(self, side: str, record: Any) -> str:
+        """What a record of a model is of; empty where it is not of that model."""
+        return getattr(self._get_recorder(side, record), 'source', '')
+
+    def _get_module(self, side: str, record: Any) -> nn.Module | None:
+        return dict(self.models[side].named_modules()).get(self.get_source(side, record))
+
+    def _get_recorder(self, side: str, record: Any) -> Any:
+        name = record.get('recorder') if isinstance(record, dict) else None
+        is_of_side = isinstance(name, str) and record.get('from_student') is (side == 'student')
+        return self._recorders[side].get(name) if is_of_side else None

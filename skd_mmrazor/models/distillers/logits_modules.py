@@ -1,0 +1,78 @@
+"""Where the models of OpenMMLab put out their logits."""
+
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+# The module of the logits within a head, by the class of the head or of its base.
+LOGITS_MODULES = {
+    # mmpretrain
+    **dict.fromkeys(('LinearClsHead', 'MultiLabelLinearClsHead'), 'fc'),
+    'VisionTransformerClsHead': 'layers.head',
+    # mmaction
+    **dict.fromkeys(('I3DHead', 'SlowFastHead', 'TSMHead', 'TSNHead', 'X3DHead'), 'fc_cls'),
+    # mmsegmentation
+    'BaseDecodeHead': 'conv_seg',
+    # mmdetection
+    'AnchorHead': 'conv_cls',
+    'AnchorFreeHead': 'conv_cls',
+    'ATSSHead': 'atss_cls',
+    'GFLHead': 'gfl_cls',
+    'RepPointsHead': 'reppoints_cls_out',
+    'RetinaHead': 'retina_cls',
+    'RPNHead': 'rpn_cls',
+    'TOODHead': 'tood_cls',
+    'VFNetHead': 'vfnet_cls',
+    # mmdetection3d
+    'AnchorFreeMono3DHead': 'conv_cls',
+}
+
+
+def find_logits_module(model: nn.Module) -> str:
+    """The name of the module whose output are the logits of a model.
+
+    Args:
+        model (nn.Module): A model of an OpenMMLab package.
+
+    Returns:
+        str: That of the first head in :data:`LOGITS_MODULES`, auxiliary heads left
+        out; ``'head.fc'`` where there is none.
+    """
+    for name, module in model.named_modules():
+        for kind in type(module).__mro__:
+            if kind.__name__ in LOGITS_MODULES and 'auxiliary' not in name:
+                return f'{name}.{LOGITS_MODULES[kind.__name__]}'.lstrip('.')
+    return 'head.fc'
+
+
+def get_last_layer(module: nn.Module | None) -> Any:
+    """The last linear layer or convolution of a module, None if it has none."""
+    layers = [m for m in module.modules() if isinstance(m, (nn.Linear, _ConvNd))] if module else []
+    return layers[-1] if layers else None
+
+
+def get_width(module: nn.Module | None) -> int | None:
+    """The number of outputs of the last linear layer or convolution of a module."""
+    layer = get_last_layer(module)
+    return getattr(layer, 'out_features', getattr(layer, 'out_channels', None))
+
+
+def get_class_counts(model: nn.Module) -> set[int]:
+    """The numbers of classes that the modules of a model say to have."""
+    counts: set[Any] = {getattr(module, 'num_classes', None) for module in model.modules()}
+    return {count for count in counts if isinstance(count, int) and count > 1}
+
+
+def has_independent_classes(model: nn.Module, source: str) -> bool:
+    """Whether the classes of logits are under a sigmoid each, and not a softmax.
+
+    Args:
+        model (nn.Module): The model.
+        source (str): The module of its logits.
+    """
+    parts = source.split('.')
+    heads = [model.get_submodule('.'.join(parts[:end])) for end in range(len(parts))]
+    flags = [getattr(head, 'use_sigmoid_cls', None) for head in heads]
+    flags += [getattr(getattr(head, 'loss_module', None), 'use_sigmoid', None) for head in heads]
+    return True in flags

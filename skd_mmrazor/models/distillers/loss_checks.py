@@ -1,0 +1,133 @@
+"""Whether a loss trains a simplifier."""
+
+import copy
+from inspect import signature
+from typing import Any
+
+import torch
+from mmrazor.models.losses import ChannelWiseDivergence
+from torch import Tensor, nn
+
+from ...utils import error_context, expect, is_number
+from .logit_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
+from .logit_records import SIDES
+
+
+def check_mapping(distiller: Any, name: str, argument: Any) -> None:
+    """Makes sure that a loss trains the student and its simplifier by an argument.
+
+    Args:
+        distiller (SKDDistiller): Has been built.
+        name (str): Name of the loss.
+        argument (str): Its argument that takes the teacher's logits.
+
+    Raises:
+        ValueError: There is no such loss or argument, the wrong model feeds it, or
+            the loss is not minimised.
+    """
+    mappings, key = distiller.loss_forward_mappings, 'distiller.simplified_losses'
+    expect(name in mappings, key, name, f'a loss of loss_forward_mappings: {list(mappings)}')
+    mapping = mappings[name]
+    known = isinstance(argument, str) and argument in mapping
+    expect(known, f'{key}.{name}', argument, f'an argument of that loss: {list(mapping)}')
+    for side, fed in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
+        is_student = side == 'student'
+        found = mapping.get(fed, {}).get('from_student', is_student)
+        key = f'distiller.loss_forward_mappings.{name}.{fed}.from_student'
+        expect(found is is_student, key, found, f'{is_student}: the logits of the {side}')
+    expected = "a name with 'loss' in it: mmengine optimises no other, and SKD would not train"
+    expect('loss' in name, 'distiller.distill_losses', name, expected)
+    weight = getattr(distiller.distill_losses[name], 'loss_weight', 1)
+    key = f'distiller.distill_losses.{name}.loss_weight'
+    expected = 'at least 0: SKD is for the distiller that trains the student, not a generator'
+    expect(not is_number(weight) or weight >= 0, key, weight, expected)
+
+
+def check_numbers(name: str, loss: nn.Module) -> None:
+    """Makes sure that the numbers of a loss of mmrazor are numbers.
+
+    Args:
+        name (str): The loss's name in ``distill_losses``.
+        loss (nn.Module): The loss.
+
+    Raises:
+        ValueError: An argument whose default is a number is none, or not finite.
+    """
+    for argument, parameter in signature(type(loss).__init__).parameters.items():
+        value = getattr(loss, argument, parameter.default)
+        valid = is_number(value) or not is_number(parameter.default)
+        key = f'distiller.distill_losses.{name}.{argument}'
+        expect(valid or type(loss) not in KNOWN, key, value, 'a finite number')
+
+
+def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
+    """Tries a loss on random logits, and refuses it if SKD could not train.
+
+    Args:
+        distiller (SKDDistiller): Has been built.
+        name (str): The loss's name in ``distill_losses``.
+        num_classes (int): Number of classes.
+
+    Returns:
+        bool: Whether it could be computed. A loss of the user's own may take other
+        things than logits and labels: it is then checked in the first step.
+
+    Raises:
+        ValueError: A loss of mmrazor cannot be computed, or as of
+            :func:`check_gradient`.
+    """
+    loss, mapping = distiller.distill_losses[name], distiller.loss_forward_mappings[name]
+    shape = (4, num_classes, 2, 2) if isinstance(loss, ChannelWiseDivergence) else (4, num_classes)
+    inputs = {
+        argument: torch.randint(num_classes, (4,))
+        if 'label' in argument
+        else torch.randn(shape, requires_grad=True)
+        for argument in mapping
+    }
+    with error_context(f'distiller.distill_losses.{name}', mapping, 'a loss of logits and labels'):
+        try:
+            value = copy.deepcopy(loss).cpu()(**inputs)
+        except Exception:
+            if type(loss) in KNOWN:
+                raise
+            return False
+    check_gradient(distiller, name, value, inputs[distiller.simplified_losses[name]])
+    return True
+
+
+def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> None:
+    """Refuses a loss whose value does not depend on the teacher's logits.
+
+    Args:
+        distiller (SKDDistiller): Has been built.
+        name (str): The loss's name in ``distill_losses``.
+        value (Tensor | list[Tensor]): What it returned.
+        logits (Tensor): What it received as the teacher's logits.
+
+    Raises:
+        ValueError: It is no tensor, or the gradient is missing, or 0, or has NaN or
+            Inf in it.
+    """
+    loss, key = distiller.distill_losses[name], f'distiller.distill_losses.{name}'
+    simplified = dict(distiller.simplified_losses)
+    argument = simplified.pop(name)
+    values = value if isinstance(value, (list, tuple)) and value else [value]
+    are_tensors = all(isinstance(value, Tensor) for value in values)
+    expected = 'a tensor or a list of tensors, which mmengine adds to the objective'
+    expect(are_tensors, f'{key}: what it returns', type(value).__name__, expected)
+    gradient, total = None, sum(value.sum() for value in values)
+    if total.requires_grad:
+        (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
+    # Only of mmrazor's losses is it known that they have no flat parts.
+    may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
+    valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())
+    found = 'none' if gradient is None else f'of a sum of {gradient.abs().sum():g}'
+    expected = (
+        'a finite one, which trains the simplifier of SKD (a loss that detaches the teacher or '
+        'takes its argmax has none): another loss'
+        + f', or distiller.simplified_losses={simplified}'
+        * bool(simplified)
+    )
+    expect(
+        bool(valid), f'{key}: gradient of {type(loss).__name__} to its {argument}', found, expected
+    )
