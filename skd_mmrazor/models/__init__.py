@@ -7,6 +7,7 @@ from .backbones import (
     CIFARShuffleNetV1,
     CIFARShuffleNetV2,
     CIFARWideResNet,
+    MobileNetV1,
 )
 from .connectors import AttentionSimplifierConnector, FitNetsConnector
 from .distillers import SKDBYOTDistiller, SKDDistiller, SKDOFDDistiller
@@ -23,6 +24,7 @@ __all__ = [
     'FitNetsConnector',
     'LogSpaceDKDLoss',
     'LogSpaceKLDivergence',
+    'MobileNetV1',
     'SKDBYOTDistiller',
     'SKDDistiller',
     'SKDOFDDistiller',

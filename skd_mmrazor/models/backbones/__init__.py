@@ -1,4 +1,4 @@
-"""The CIFAR networks of the distillation literature, as backbones of mmpretrain."""
+"""The networks of the distillation literature, as backbones of mmpretrain."""
 
 from .cifar_mobilenet_v2 import CIFARMobileNetV2
 from .cifar_resnet import CIFARResNet
@@ -6,6 +6,7 @@ from .cifar_shufflenet_v1 import CIFARShuffleNetV1
 from .cifar_shufflenet_v2 import CIFARShuffleNetV2
 from .cifar_vgg import CIFARVGG
 from .cifar_wide_resnet import CIFARWideResNet
+from .mobilenet_v1 import MobileNetV1
 
 __all__ = [
     'CIFARVGG',
@@ -14,4 +15,5 @@ __all__ = [
     'CIFARShuffleNetV1',
     'CIFARShuffleNetV2',
     'CIFARWideResNet',
+    'MobileNetV1',
 ]

@@ -6,7 +6,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ...utils import expect, is_number
-from .cifar_backbone import BATCH_NORM, KAIMING_INIT, CIFARBackbone, conv_bn
+from .staged_backbone import BATCH_NORM, KAIMING_INIT, StagedBackbone, conv_bn
 
 
 class InvertedResidual(nn.Module):
@@ -37,7 +37,7 @@ class InvertedResidual(nn.Module):
 
 
 @MODELS.register_module()
-class CIFARMobileNetV2(CIFARBackbone):
+class CIFARMobileNetV2(StagedBackbone):
     """MobileNetV2 (`Sandler et al. <https://arxiv.org/abs/1801.04381>`_) as the
     distillation literature has it for images of 32x32.
 

@@ -9,7 +9,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from ...utils import expect, is_integer
-from .cifar_backbone import check_out_indices
+from .staged_backbone import check_out_indices
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ from mmpretrain.models.utils import channel_shuffle
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .cifar_backbone import BATCH_NORM, CIFARBackbone, conv_bn
+from .staged_backbone import BATCH_NORM, StagedBackbone, conv_bn
 
 
 class ShuffleUnit(nn.Module):
@@ -55,7 +55,7 @@ class ShuffleUnit(nn.Module):
 
 
 @MODELS.register_module()
-class CIFARShuffleNetV1(CIFARBackbone):
+class CIFARShuffleNetV1(StagedBackbone):
     """ShuffleNet 1x, g = 3 (`Zhang et al. <https://arxiv.org/abs/1707.01083>`_), as
     the distillation literature has it for images of 32x32.
 

@@ -6,21 +6,11 @@ from mmpretrain.models.backbones.shufflenet_v2 import InvertedResidual
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from .cifar_backbone import BATCH_NORM, CIFARBackbone, conv_bn
-
-# torch's own initialisation of a convolution, which mmcv's ConvModule replaces.
-TORCH_INIT = dict(
-    type='Kaiming',
-    layer='Conv2d',
-    a=5**0.5,
-    mode='fan_in',
-    nonlinearity='leaky_relu',
-    distribution='uniform',
-)
+from .staged_backbone import BATCH_NORM, TORCH_INIT, StagedBackbone, conv_bn
 
 
 @MODELS.register_module()
-class CIFARShuffleNetV2(CIFARBackbone):
+class CIFARShuffleNetV2(StagedBackbone):
     """ShuffleNetV2 1x (`Ma et al. <https://arxiv.org/abs/1807.11164>`_) as the
     distillation literature has it for images of 32x32: mmpretrain's blocks on a
     stem of one 1x1 convolution.

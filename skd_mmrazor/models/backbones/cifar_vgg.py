@@ -7,11 +7,11 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from ...utils import expect
-from .cifar_backbone import BATCH_NORM, KAIMING_INIT, CIFARBackbone, conv_bn
+from .staged_backbone import BATCH_NORM, KAIMING_INIT, StagedBackbone, conv_bn
 
 
 @MODELS.register_module()
-class CIFARVGG(CIFARBackbone):
+class CIFARVGG(StagedBackbone):
     """VGG with batch norm (`Simonyan and Zisserman <https://arxiv.org/abs/1409.1556>`_).
 
     Five stages of 3x3 convolutions. On images of 32x32 the distillation

@@ -1,4 +1,4 @@
-"""What the plain CIFAR networks share: a stem, named stages, and their outputs."""
+"""What the plain networks share: a stem, named stages, and their outputs."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,6 +12,15 @@ from ...utils import expect, is_integer
 
 BATCH_NORM = dict(type='BN')
 KAIMING_INIT = dict(type='Kaiming', layer='Conv2d')
+# torch's own initialisation of a convolution, which mmcv's ConvModule replaces.
+TORCH_INIT = dict(
+    type='Kaiming',
+    layer='Conv2d',
+    a=5**0.5,
+    mode='fan_in',
+    nonlinearity='leaky_relu',
+    distribution='uniform',
+)
 
 
 def conv_bn(
@@ -59,7 +68,7 @@ def check_out_indices(out_indices: Any, num_stages: int) -> None:
     expect(sound and len(out_indices) > 0, 'backbone.out_indices', out_indices, expected)
 
 
-class CIFARBackbone(BaseBackbone):
+class StagedBackbone(BaseBackbone):
     """A stem and then stages, each a child of its own name.
 
     Args:
@@ -92,7 +101,7 @@ class CIFARBackbone(BaseBackbone):
         """Computes the feature maps.
 
         Args:
-            x (Tensor): Images, (N, C, 32, 32).
+            x (Tensor): Images, (N, C, H, W).
 
         Returns:
             tuple[Tensor, ...]: One of (N, C', H, W) for each of ``out_indices``.
