@@ -364,3 +364,23 @@ def test_the_attention_that_is_shown_is_the_one_that_is_used(attend_over, soften
     mixed = attention @ soft if attend_over == 'samples' else (attention @ soft[..., None])[..., 0]
     assert torch.allclose(attention.sum(dim=-1), torch.ones(()).double())
     assert torch.allclose(simplifier(logits), logits + 4 * 0.5 * (mixed - soft))
+
+
+@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+@pytest.mark.parametrize(('num_classes', 'num_heads'), [(10, 1), (10, 4), (100, 4)])
+def test_at_the_start_each_token_attends_to_its_like(attend_over, num_classes, num_heads):
+    """And of two that are alike, to both the same: queries and keys start alike."""
+    simplifier = AttentionSimplifierConnector(
+        num_classes, attend_over=attend_over, num_heads=num_heads
+    ).double()
+    logits = torch.randn(6, num_classes, dtype=torch.float64)
+    logits[5] = logits[0]
+    attention = simplifier.get_attention(logits)
+    if attend_over == 'samples':
+        alike = attention[[0, 0, 5, 5], [0, 5, 0, 5]]
+        torch.testing.assert_close(alike, alike[:1].expand(4))
+        attention = simplifier.get_attention(logits[:5])
+    weights = attention.diagonal(dim1=-2, dim2=-1)
+    others = attention - torch.diag_embed(weights)
+    assert (weights > others.amax(dim=-1)).all(), 'to itself more than to any other'
+    assert weights.mean() > 0.5
