@@ -6,6 +6,7 @@ that module in version 82, and a new virtual environment of Python 3.12 or later
 has no setuptools at all.
 """
 
+import functools
 import os.path as osp
 from collections.abc import Callable
 from importlib import metadata
@@ -23,6 +24,24 @@ from .patches import repairs
 def add_own_name() -> None:
     """Adds this package to those that may stand before ``::``."""
     MODULE2PACKAGE.setdefault('skd_mmrazor', 'skd_mmrazor')
+
+
+@repairs.replacing(
+    'mmengine.config.config._get_package_and_cfg_path',
+    'mmengine.hub.hub._get_package_and_cfg_path',
+    reason='`skd_mmrazor::….py`, a config in no folder, cannot be the base of a config',
+)
+def find_configs_in_no_folder(original: Callable) -> Callable:
+    """Finds the configs of this package that lie in no folder, which mmengine expects."""
+
+    @functools.wraps(original)
+    def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
+        package, separator, path = cfg_path.partition('::')
+        if package == 'skd_mmrazor' and separator and '/' not in path:
+            return package, path
+        return original(cfg_path)
+
+    return get_package_and_cfg_path
 
 
 @repairs.replacing(
