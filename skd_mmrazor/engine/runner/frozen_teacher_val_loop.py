@@ -1,11 +1,15 @@
 """A frozen teacher is validated once."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+import os.path as osp
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from mmengine.runner import Runner, ValLoop
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner, ValLoop, autocast
 from mmrazor.engine import SingleTeacherDistillValLoop
 from mmrazor.registry import LOOPS
 
@@ -13,6 +17,9 @@ from ...utils import expect
 from ..utils import get_model
 
 _KEPT = 'teacher_metrics'
+# Attributes of metrics that say where to write: mmengine's out_file_path, mmdet's
+# outfile_prefix, mmseg's output_dir.
+_OUTPUT = re.compile('out|dump|save')
 
 
 @LOOPS.register_module()
@@ -23,10 +30,13 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
     set whenever the student is validated. Here its metrics are kept in the
     message hub, and so in checkpoints, and logged each time under the same
     names (``teacher.accuracy/top1``). They are computed again when the weights
-    of the teacher, the validation data or the metrics have changed.
+    of the teacher, the config of the model, the validation data or the metrics have
+    changed.
 
-    Each hook is called once: mmrazor's loop calls ``before_val_epoch`` twice, at
-    which ``EMAHook`` swaps the weights.
+    Each hook is called once, and sees the student alone: mmrazor's loop calls
+    ``before_val_epoch`` twice, at which ``EMAHook`` swaps the weights, and shows the
+    teacher's predictions to hooks that draw them. What a metric writes for the
+    teacher, such as ``DumpResults``, has ``teacher.`` before its name.
 
     mmengine saves a checkpoint before it validates: one that was saved before the
     first validation has no metrics to keep.
@@ -89,7 +99,8 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
     def _fingerprint(self) -> str:
         """Of all that the teacher's metrics depend on."""
         cfg = self.runner.cfg
-        settings = (cfg.get('val_dataloader'), cfg.get('val_evaluator'), self.fp16)
+        keys = ('model', 'data_preprocessor', 'val_dataloader', 'val_evaluator')
+        settings = (*map(cfg.get, keys), self.fp16)
         found = hashlib.sha256(repr(settings).encode())
         for name, value in self.teacher.state_dict().items():
             found.update(name.encode())
@@ -110,14 +121,18 @@ def validate(loop: ValLoop, get_teacher_metrics: Callable[[], dict]) -> dict:
     loop.runner.call_hook('before_val')
     loop.runner.call_hook('before_val_epoch')
     loop.runner.model.eval()
-    metrics = {**_evaluate(loop, loop.run_iter), **get_teacher_metrics()}
+    for idx, data_batch in enumerate(loop.dataloader):
+        loop.run_iter(idx, data_batch)
+    metrics = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+    metrics = {**metrics, **get_teacher_metrics()}
     loop.runner.call_hook('after_val_epoch', metrics=metrics)
     loop.runner.call_hook('after_val')
     return metrics
 
 
+@torch.no_grad()
 def validate_teacher(loop: SingleTeacherDistillValLoop) -> dict:
-    """Validates the teacher on the data of the student.
+    """Validates the teacher on the data of the student, unseen by hooks.
 
     Args:
         loop (SingleTeacherDistillValLoop): The loop.
@@ -125,11 +140,28 @@ def validate_teacher(loop: SingleTeacherDistillValLoop) -> dict:
     Returns:
         dict: Its metrics, with ``teacher.`` before their names.
     """
-    metrics = _evaluate(loop, loop.run_iter_teacher)
+    with _writing_for_teacher(loop.evaluator):
+        for data_batch in loop.dataloader:
+            with autocast(enabled=loop.fp16):
+                outputs = loop.teacher.val_step(data_batch)
+            loop.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        metrics = loop.evaluator.evaluate(len(loop.dataloader.dataset))
     return {f'teacher.{name}': value for name, value in metrics.items()}
 
 
-def _evaluate(loop: ValLoop, run_iter: Callable) -> dict:
-    for idx, data_batch in enumerate(loop.dataloader):
-        run_iter(idx, data_batch)
-    return loop.evaluator.evaluate(len(loop.dataloader.dataset))
+@contextlib.contextmanager
+def _writing_for_teacher(evaluator: Evaluator) -> Iterator[None]:
+    """Files that metrics write meanwhile have ``teacher.`` before their names."""
+    replaced = []
+    for metric in evaluator.metrics:
+        for name, path in vars(metric).items():
+            if _OUTPUT.search(name) and isinstance(path, str) and path:
+                replaced.append((metric, name, path))
+    try:
+        for metric, name, path in replaced:
+            folder, file = osp.split(path.rstrip('/'))
+            setattr(metric, name, osp.join(folder, f'teacher.{file}'))
+        yield
+    finally:
+        for metric, name, path in replaced:
+            setattr(metric, name, path)
