@@ -11,7 +11,7 @@ from torchvision.transforms import functional
 
 from ..utils import expect, is_number
 
-BatchTransform = Callable[[Tensor], Tensor]
+BatchTransform = Callable[..., Tensor]
 FLIPPED = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 
 
@@ -19,7 +19,7 @@ def to_batch_transform(transform: BaseTransform, key: str) -> BatchTransform:
     """Makes the function of a batch that does what a transform does to an image.
 
     Each image of the batch has numbers of its own, drawn by torch's generator of
-    the device that the batch is on.
+    the device that the batch is on, or given as ``uniform``, of shape (N, 2).
 
     Args:
         transform (BaseTransform): A ``RandomCrop`` of mmpretrain, or a
@@ -54,6 +54,7 @@ def random_crop(
     crop_size: tuple[int, int],
     padding: int | Sequence[int] = 0,
     pad_val: float = 0,
+    uniform: Tensor | None = None,
 ) -> Tensor:
     """Crops each image at a place of its own.
 
@@ -63,6 +64,8 @@ def random_crop(
         padding (int or Sequence[int]): Left, top, right and bottom; or left and
             right, top and bottom; or all. Defaults to 0.
         pad_val (float): The value of the padding. Defaults to 0.
+        uniform (Tensor, optional): For each image two numbers in [0, 1), which
+            choose its place. Defaults to None: they are drawn.
 
     Returns:
         Tensor: The crops; as high and wide as the padded images at most.
@@ -72,11 +75,17 @@ def random_crop(
     # A view of all places: (N, C, rows, columns, height, width).
     crops = padded.unfold(2, height, 1).unfold(3, width, 1)
     n, device = len(images), images.device
-    rows, columns = (torch.randint(places, (n,), device=device) for places in crops.shape[2:4])
+    if uniform is None:
+        rows, columns = (torch.randint(places, (n,), device=device) for places in crops.shape[2:4])
+    else:
+        places = torch.tensor(crops.shape[2:4], device=device)
+        rows, columns = (uniform * places).long().unbind(1)
     return crops[torch.arange(n, device=device), :, rows, columns]
 
 
-def random_flip(images: Tensor, prob: float, direction: str = 'horizontal') -> Tensor:
+def random_flip(
+    images: Tensor, prob: float, direction: str = 'horizontal', uniform: Tensor | None = None
+) -> Tensor:
     """Flips each image or leaves it.
 
     Args:
@@ -84,6 +93,9 @@ def random_flip(images: Tensor, prob: float, direction: str = 'horizontal') -> T
         prob (float): The probability that an image is flipped.
         direction (str): ``'horizontal'``, ``'vertical'`` or ``'diagonal'``, which
             is both. Defaults to ``'horizontal'``.
+        uniform (Tensor, optional): For each image two numbers in [0, 1), of which
+            the first decides. Defaults to None: they are drawn.
     """
-    flipped = torch.rand(len(images), 1, 1, 1, device=images.device) < prob
+    drawn = torch.rand(len(images), device=images.device) if uniform is None else uniform[:, 0]
+    flipped = (drawn < prob).view(-1, 1, 1, 1)
     return torch.where(flipped, images.flip(FLIPPED[direction]), images)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from ..utils import error_context, expect
+from .augmentation_seed import VIEW, AugmentationSeed
 from .batch_transforms import to_batch_transform
 
 
@@ -82,6 +83,9 @@ class InMemoryDataset:
         expected = "mmpretrain's PackInputs, of img and without algorithm_keys"
         expect(packs, _key('dataset.pipeline[-1]'), self._pack, expected)
 
+        # Set by a hook that needs crops and flips which it can repeat.
+        self.augmentation_seed: AugmentationSeed | None = None
+        self._uniform: dict[tuple[int, int], list[Tensor]] = {}
         self._fully_initialized = False
         if not lazy_init:
             self.full_init()
@@ -145,15 +149,31 @@ class InMemoryDataset:
         """
         index = torch.as_tensor(indices)
         images = self._get_images()[index]
-        for transform in self._transforms:
-            images = transform(images)
+        if self.augmentation_seed is None:
+            meta: dict[str, int] = {}
+            uniform: list[Tensor | None] = [None] * len(self._transforms)
+        else:
+            view = self.augmentation_seed.view
+            meta = {VIEW: view}
+            drawn = self._get_uniform(self.augmentation_seed, view)
+            uniform = [numbers[index].to(images.device) for numbers in drawn]
+        for transform, numbers in zip(self._transforms, uniform, strict=True):
+            images = transform(images, uniform=numbers)
         # The data preprocessor moves the labels, all at once.
         labels = self._labels[index].split(1)
         samples = [
-            DataSample(metainfo=dict(sample_idx=i)).set_gt_label(label)
+            DataSample(metainfo=dict(meta, sample_idx=i)).set_gt_label(label)
             for i, label in zip(indices, labels, strict=True)
         ]
         return _Batch(inputs=images, data_samples=samples)
+
+    def _get_uniform(self, seed: AugmentationSeed, view: int) -> list[Tensor]:
+        """The numbers of all images in a view, by transform."""
+        size = len(self._images)
+        if (seed.seed, view) not in self._uniform:
+            drawn = [seed.get_uniform(view, i, size) for i in range(len(self._transforms))]
+            self._uniform = {(seed.seed, view): drawn}
+        return self._uniform[seed.seed, view]
 
     def _get_images(self) -> Tensor:
         if get_worker_info() is not None:

@@ -2,6 +2,6 @@
 
 from .hooks import *  # noqa: F403
 from .hooks import __all__ as _hooks
-from .runner import FrozenTeacherValLoop
+from .runner import FrozenTeacherValLoop, StoreTeacherLoop
 
-__all__ = [*_hooks, 'FrozenTeacherValLoop']
+__all__ = [*_hooks, 'FrozenTeacherValLoop', 'StoreTeacherLoop']

@@ -7,6 +7,7 @@ from .frozen_teacher_hook import FrozenTeacherHook
 from .loss_weight_warmup_hook import LossWeightWarmupHook
 from .simplifier_migration_hook import SimplifierMigrationHook
 from .simplifier_visualization_hook import SimplifierVisualizationHook
+from .stored_teacher_hook import StoredTeacherHook
 
 __all__ = [
     'ChannelsLastHook',
@@ -16,4 +17,5 @@ __all__ = [
     'LossWeightWarmupHook',
     'SimplifierMigrationHook',
     'SimplifierVisualizationHook',
+    'StoredTeacherHook',
 ]

@@ -1,0 +1,233 @@
+"""Logits of a teacher on a disk."""
+
+import json
+import os
+import uuid
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..utils import expect
+
+_HEADER = 'header.json'
+_CHECK = np.dtype('<u4')
+
+
+class LogitStore:
+    """One file of rows for each augmented view of a data set, and a header.
+
+    ``header.json`` has what the logits depend on. ``view_0003.rows`` has a row for
+    each image, in the order of the data set, which ``numpy.memmap(file,
+    store.dtype)`` opens; a file ends after its last row that was written, and has
+    holes before it.
+
+    A row begins with a checksum of its rest. So one that was never written, that a
+    kill cut short or that two processes wrote at a time is known for what it is, and
+    no process has to wait for another.
+
+    Args:
+        path (str): The folder; made where it is missing.
+        header (dict): What the logits depend on, in JSON's types: ``samples`` and
+            ``classes`` (int), ``dtype`` (``'float32'`` or ``'float16'``), ``top_k``
+            (int or None), ``tau`` (float) and what else tells one store from another.
+
+    Raises:
+        ValueError: The folder has a store of something else, or other files.
+        OSError: The folder is missing and cannot be made.
+    """
+
+    def __init__(self, path: str, header: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self.header = json.loads(json.dumps(header))
+        self.classes, self.top_k = header['classes'], header['top_k']
+        self.tau = header['tau']
+        value = np.dtype(header['dtype']).newbyteorder('<')
+        if self.top_k is None:
+            fields: list[tuple] = [('logits', value, (self.classes,))]
+        else:
+            number = '<u2' if self.classes <= 1 << 16 else '<u4'
+            fields = [
+                ('rest', '<f4'),
+                ('logits', value, (self.top_k,)),
+                ('classes', number, (self.top_k,)),
+            ]
+        self.dtype = np.dtype([('check', _CHECK), *fields])
+        if not (self.path / _HEADER).exists():
+            self._create()
+        self._check_header()
+
+    def read(self, view: int, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Reads what is there.
+
+        Args:
+            view (int): The number of the view.
+            indices (Sequence[int]): The numbers of the images.
+
+        Returns:
+            tuple[ndarray, ndarray]: Logits, float32 of shape (N, classes), and of
+            which images they are there, bool of shape (N,).
+        """
+        size = self.dtype.itemsize
+        try:
+            file = os.open(self._file(view), os.O_RDONLY)
+        except FileNotFoundError:
+            data = bytes(size * len(indices))
+        else:
+            try:
+                rows = [os.pread(file, size, int(i) * size).ljust(size, b'\0') for i in indices]
+            finally:
+                os.close(file)
+            data = b''.join(rows)
+        return self.decode(np.frombuffer(data, self.dtype)), self._are_whole(data)
+
+    def write(self, view: int, indices: Sequence[int], rows: np.ndarray) -> None:
+        """Writes rows.
+
+        Args:
+            view (int): The number of the view.
+            indices (Sequence[int]): The numbers of the images.
+            rows (ndarray): Of :meth:`encode`.
+
+        Raises:
+            OSError: The disk is full, or may not be written to.
+        """
+        size = self.dtype.itemsize
+        file = os.open(self._file(view), os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            for i, row in zip(indices, rows, strict=True):
+                if os.pwrite(file, row.tobytes(), int(i) * size) != size:
+                    raise OSError('a row was written in part')
+        finally:
+            os.close(file)
+
+    def encode(self, logits: np.ndarray) -> np.ndarray:
+        """Makes rows of logits.
+
+        Args:
+            logits (ndarray): float32 of shape (N, classes).
+
+        Returns:
+            ndarray: Of shape (N,) and ``dtype``.
+
+        Raises:
+            ValueError: A finite logit is beyond the type of the store.
+        """
+        rows = np.zeros(len(logits), self.dtype)
+        values = logits
+        if self.top_k is not None:
+            order = np.argpartition(-logits, self.top_k - 1, axis=1)
+            kept, others = np.split(order, [self.top_k], axis=1)
+            rows['classes'], rows['rest'] = kept, self._get_rest(logits, others)
+            values = np.take_along_axis(logits, kept, axis=1)
+        with np.errstate(over='ignore'):
+            rows['logits'] = values
+        lost = np.isfinite(values) & ~np.isfinite(rows['logits'])
+        largest = f'{np.abs(values[lost]).max(initial=0):.4g}'
+        name = self.header['dtype']
+        expect(not lost.any(), 'dtype', name, f"'float32', since a logit is of {largest}")
+        data = memoryview(rows.tobytes())
+        rows['check'] = [zlib.crc32(row) for row in self._split(data)]
+        return rows
+
+    def decode(self, rows: np.ndarray) -> np.ndarray:
+        """Makes logits of rows.
+
+        Args:
+            rows (ndarray): Of :meth:`encode`.
+
+        Returns:
+            ndarray: float32 of shape (N, classes).
+        """
+        if self.top_k is None:
+            return rows['logits'].astype(np.float32)
+        logits = np.repeat(rows['rest'][:, None], self.classes, axis=1).astype(np.float32)
+        np.put_along_axis(logits, rows['classes'].astype(np.int64), rows['logits'], axis=1)
+        return logits
+
+    def get_stored(self, view: int) -> np.ndarray:
+        """Of which images the logits are there.
+
+        Args:
+            view (int): The number of the view.
+
+        Returns:
+            ndarray: bool of shape (samples,).
+        """
+        file, stored = self._file(view), np.zeros(self.header['samples'], bool)
+        if file.exists():
+            size, step = self.dtype.itemsize, 1 << 14
+            with open(file, 'rb') as rows:
+                for start in range(0, len(stored), step):
+                    part = stored[start : start + step]
+                    data = rows.read(size * len(part))
+                    part[:] = self._are_whole(data.ljust(size * len(part), b'\0'))
+        return stored
+
+    def get_views(self) -> list[int]:
+        """The numbers of the views that have a file."""
+        return sorted(int(file.stem[5:]) for file in self.path.glob('view_*.rows'))
+
+    def _file(self, view: int) -> Path:
+        return self.path / f'view_{view:04d}.rows'
+
+    def _split(self, data: memoryview) -> list[memoryview]:
+        """What the checksums are of, row by row."""
+        size = self.dtype.itemsize
+        return [data[i + _CHECK.itemsize : i + size] for i in range(0, len(data), size)]
+
+    def _are_whole(self, data: bytes) -> np.ndarray:
+        checks = [zlib.crc32(row) for row in self._split(memoryview(data))]
+        # That of zeros, which are in a hole, is not zero.
+        return np.frombuffer(data, self.dtype)['check'] == np.array(checks, _CHECK)
+
+    def _get_rest(self, logits: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The logit that, given to all other classes, keeps their mass at ``tau``."""
+        scaled = np.take_along_axis(logits, others, axis=1) / self.tau
+        largest = scaled.max(axis=1, keepdims=True)
+        mean = np.exp(scaled - largest).mean(axis=1)
+        return self.tau * (largest[:, 0] + np.log(mean))
+
+    def _create(self) -> None:
+        """Puts the folder in place with its header in it, whoever else does too."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_name(f'.{self.path.name}.{uuid.uuid4().hex}')
+        new.mkdir()
+        try:
+            (new / _HEADER).write_text(json.dumps(self.header, indent=1) + '\n')
+            # An empty folder is replaced; one with files, such as that of another
+            # process that was first, is not.
+            new.rename(self.path)
+        except OSError:
+            (new / _HEADER).unlink(missing_ok=True)
+            new.rmdir()
+            if not self.path.exists():
+                raise
+
+    def _check_header(self) -> None:
+        name = 'StoredTeacherHook: path'
+        file = self.path / _HEADER
+        expect(file.is_file(), name, str(self.path), 'a store, or no files')
+        try:
+            found = json.loads(file.read_text())
+        except ValueError:
+            found = None
+        expect(isinstance(found, dict), name, str(self.path), f'JSON in its {_HEADER}')
+        differs = _find_difference(found, self.header, '')
+        key, theirs, ours = differs or ('', None, None)
+        expected = f'that of this run, whose {key[1:]} is {ours!r} and not {theirs!r}'
+        expect(differs is None, name, str(self.path), expected)
+
+
+def _find_difference(theirs: Any, ours: Any, key: str) -> tuple[str, Any, Any] | None:
+    """The first place where two values of JSON differ, and what is there."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        pairs = [(f'{key}.{k}', theirs.get(k), ours.get(k)) for k in {**ours, **theirs}]
+    elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        pairs = [(f'{key}[{i}]', *both) for i, both in enumerate(zip(theirs, ours, strict=True))]
+    else:
+        return None if theirs == ours else (key, theirs, ours)
+    found = (_find_difference(one, other, place) for place, one, other in pairs)
+    return next(filter(None, found), None)

@@ -1,0 +1,265 @@
+"""The logits of a frozen teacher are computed once, and read by every later run."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+from torch import Tensor
+
+from ...datasets.augmentation_seed import (
+    VIEW,
+    AugmentationSeed,
+    is_seeded,
+    seed_augmentation,
+    unseed_augmentation,
+)
+from ...datasets.logit_store import LogitStore
+from ...utils import expect, is_integer, is_number
+from ..fingerprints import describe, describe_dataset, hash_model
+from ..stored_teacher_checks import (
+    NAME,
+    TeacherProbe,
+    check_batch_augments,
+    check_dataloader,
+    check_model,
+)
+from ..utils import expect_epochs, get_model
+from .frozen_teacher_hook import FrozenTeacherHook
+
+
+@HOOKS.register_module()
+class StoredTeacherHook(Hook):
+    """Reads the teacher's logits from a disk, and adds what is missing there.
+
+    A frozen teacher says the same of the same image each time. The first run with
+    this hook stores what the teacher says while it trains; a later one, of whatever
+    student, seed or loss, reads it and runs the teacher for nothing. Both train the
+    same student, bit by bit: what is given to the losses is always a row of the store,
+    whether it was read or has just been made.
+
+    So that an image can be found again, its augmentation becomes a function of
+    ``seed``, the epoch and its number in the data set. The order of the images and
+    all else stays with the seed of the run.
+
+    A store belongs to one teacher, pipeline and data set; another's is refused, and
+    a few rows are compared with the live teacher at the start of each run.
+    ``docs/stored_teacher.md`` has the sizes and errors of the compact forms.
+
+    Args:
+        path (str): The folder of the store, made where it is missing. Several
+            processes and runs may share it.
+        dtype (str): ``'float32'`` for what the teacher said, bit by bit, or
+            ``'float16'`` for half of the space. Defaults to ``'float32'``.
+        top_k (int, optional): Keep this many logits of each image, the largest; the
+            other classes share what is left of the mass at ``tau`` evenly.
+            Defaults to None: keep all.
+        tau (float): The temperature of the losses, for ``top_k``. Defaults to 4.
+        views (int, optional): The number of augmented views of each image, over
+            which the epochs cycle. Defaults to None: each epoch has its own.
+        seed (int): The seed of the augmentation. Defaults to 0.
+        eval_mode (bool): Whether to run the teacher in evaluation mode, without
+            which one with dropout or drop path is refused. Beside a
+            ``FrozenTeacherHook`` its ``eval_mode`` counts. Defaults to False.
+
+    Examples:
+        >>> custom_hooks = [dict(type='mmrazor.StoredTeacherHook', path='data/teacher')]
+    """
+
+    # After FrozenTeacherHook, whose teacher is the one that is run; and after
+    # what changes the pipeline or the batch augmentation.
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        path: str,
+        dtype: str = 'float32',
+        top_k: int | None = None,
+        tau: float = 4,
+        views: int | None = None,
+        seed: int = 0,
+        eval_mode: bool = False,
+    ) -> None:
+        valid = isinstance(path, str) and path != ''
+        expect(valid, f'{NAME}: path', path, 'the path of a folder')
+        known = dtype in ('float32', 'float16')
+        expect(known, f'{NAME}: dtype', dtype, "'float32' or 'float16'")
+        for key, count in (('top_k', top_k), ('views', views)):
+            valid = count is None or is_integer(count, 1)
+            expect(valid, f'{NAME}: {key}', count, 'None or an integer of at least 1')
+        expect(is_number(tau) and tau > 0, f'{NAME}: tau', tau, 'a number above 0')
+        expect(is_integer(seed, 0), f'{NAME}: seed', seed, 'an integer of at least 0')
+        known = isinstance(eval_mode, bool)
+        expect(known, f'{NAME}: eval_mode', eval_mode, 'True or False')
+        self.path = path
+        self.dtype = dtype
+        self.top_k = top_k
+        self.tau = tau
+        self.views = views
+        self.eval_mode = eval_mode
+        self.seed = AugmentationSeed(seed)
+        # Rows that were read, and images that the teacher was run for.
+        self.read = 0
+        self.computed = 0
+        self._prepared = False
+        # Why nothing is stored any more, if so.
+        self.write_error: OSError | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Opens the store, and makes sure that it is the teacher's.
+
+        Args:
+            runner (Runner): The runner of the training process.
+
+        Raises:
+            ValueError: The logits depend on more than the image, its number and
+                the seed, or the store is another's.
+        """
+        model = get_model(runner)
+        check_model(runner)
+        expect_epochs(runner, self)
+        loader = runner.train_dataloader
+        check_dataloader(loader)
+        seed_augmentation(loader.dataset, self.seed, f'{NAME}: train_dataloader.dataset')
+        images = getattr(loader.dataset, 'dataset', loader.dataset)
+        # Before they are used: some transforms keep what they opened.
+        pipeline = [describe(transform) for transform in images.pipeline.transforms]
+        frozen = next((h for h in runner.hooks if isinstance(h, FrozenTeacherHook)), None)
+        probe = TeacherProbe(runner, self.seed, (frozen or self).eval_mode)
+        logits = probe.check()
+        # A FrozenTeacherHook makes what is recorded float32.
+        self._record_dtype = torch.float32 if frozen else logits.dtype
+        precision = (frozen and frozen.dtype) or str(logits.dtype).removeprefix('torch.')
+        classes = logits.shape[1]
+        self._teacher_hash = hash_model(model.teacher)
+        if self.top_k is not None:
+            valid = self.top_k < classes
+            expect(valid, f'{NAME}: top_k', self.top_k, f'less than the {classes} classes')
+        header = dict(
+            version=1,
+            samples=len(loader.dataset),
+            classes=classes,
+            dtype=self.dtype,
+            top_k=self.top_k,
+            tau=None if self.top_k is None else self.tau,
+            seed=self.seed.seed,
+            precision=precision,
+            teacher=self._teacher_hash,
+            dataset=describe_dataset(images),
+            # Crops and flips of whole batches have other numbers.
+            in_memory=images is not loader.dataset,
+            pipeline=pipeline,
+            data_preprocessor=describe(model.data_preprocessor),
+        )
+        try:
+            self.store = LogitStore(self.path, header)
+        except OSError as error:
+            raise ValueError(
+                f'{NAME}: path={self.path!r}, expected a folder that can be made or read. {error}'
+            ) from error
+        probe.compare(self.store)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Tells the workers which view they make.
+
+        Args:
+            runner (Runner): The runner of the training process.
+
+        Raises:
+            ValueError: What the logits depend on has been changed.
+        """
+        model, epoch = get_model(runner), runner.epoch
+        check_batch_augments(model)
+        kept = is_seeded(runner.train_dataloader.dataset)
+        expect(kept, f'{NAME}: train_dataloader.dataset.pipeline', 'another', 'that of the start')
+        kept = not self._prepared or hash_model(model.teacher) == self._teacher_hash
+        key = f'{NAME}: weights of the teacher in epoch {epoch + 1}'
+        expect(kept, key, 'others', 'those of the start')
+        self.seed.view = self._get_view(epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Takes the place of the teacher, and of its ``FrozenTeacherHook``.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): The index of the batch in the epoch.
+            data_batch (dict, tuple or list, optional): Data from the data loader.
+        """
+        if self._prepared:
+            return
+        model, self._logger = get_model(runner), runner.logger
+        original = model.teacher.forward
+
+        def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+            if mode != 'loss' or not model.training:
+                return original(inputs, data_samples, mode=mode)
+            buffers = [r.data_buffer for r in model.distiller.teacher_recorders.recorders.values()]
+
+            def run(rows: list[int]) -> Tensor:
+                if self.eval_mode and model.teacher.training:
+                    model.teacher.eval()
+                every = len(rows) == len(data_samples)
+                images = inputs if every else inputs[rows]
+                original(images, [data_samples[i] for i in rows], mode=mode)
+                return buffers[0][0]
+
+            logits = self._get_logits(data_samples, run).to(inputs.device)
+            for buffer in buffers:
+                buffer[:] = [logits]
+            return {}
+
+        model.teacher.forward = forward
+        self._prepared = True
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Says how much of the epoch was read.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        total = self.read + self.computed
+        runner.logger.info(f'{NAME}: read {self.read} of {total} rows from {self.path}.')
+        self.read = self.computed = 0
+
+    def after_train(self, runner: Runner) -> None:
+        """Leaves the teacher and the data set as they were.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        # A FrozenTeacherHook has removed it already.
+        vars(get_model(runner).teacher).pop('forward', None)
+        unseed_augmentation(runner.train_dataloader.dataset)
+        self._prepared = False
+
+    def _get_view(self, epoch: int) -> int:
+        return epoch if self.views is None else epoch % self.views
+
+    def _get_logits(self, data_samples: list, run: Any) -> Tensor:
+        """Rows of the store, as logits; ``run`` gives what is missing."""
+        views = {sample.get(VIEW) for sample in data_samples}
+        key = f'{NAME}: {VIEW} of the samples'
+        expect(len(views) == 1 and None not in views, key, views, 'one, as its pipeline gives')
+        (view,) = views
+        indices = [sample.sample_idx for sample in data_samples]
+        logits, stored = self.store.read(view, indices)
+        missing = np.flatnonzero(~stored).tolist()
+        if missing:
+            live = run(missing).detach().float().cpu().numpy()
+            rows = self.store.encode(live)
+            self._write(view, [indices[i] for i in missing], rows)
+            logits[missing] = self.store.decode(rows)
+        self.computed += len(missing)
+        self.read += len(indices) - len(missing)
+        return torch.from_numpy(logits).to(self._record_dtype)
+
+    def _write(self, view: int, indices: list[int], rows: np.ndarray) -> None:
+        if self.write_error is not None:
+            return
+        try:
+            self.store.write(view, indices, rows)
+        except OSError as error:
+            self.write_error = error
+            self._logger.warning(f'{NAME}: stores no more in {self.path!r}. {error}')

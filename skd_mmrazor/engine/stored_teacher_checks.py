@@ -1,0 +1,214 @@
+"""Whether a teacher's logits are a function of the image alone, and those of a store."""
+
+import contextlib
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import DefaultSampler, default_collate, pseudo_collate
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmrazor.models import SingleTeacherDistill
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_convert
+
+from ..datasets.augmentation_seed import AugmentationSeed, seeded
+from ..datasets.logit_store import LogitStore
+from ..models.utils import difference
+from ..utils import expect
+from .utils import get_model
+
+NAME = 'StoredTeacherHook'
+_SAMPLERS = (DefaultSampler, RandomSampler, SequentialSampler)
+_COLLATES = (pseudo_collate, default_collate, default_convert)
+_IMAGES = 8
+# Of the largest logit. Rounding errs less, another image or teacher more.
+_TOLERANCE = 0.01
+_HALF_TOLERANCE = 0.1
+
+
+def check_model(runner: Runner) -> None:
+    """Refuses a teacher that learns, and what mixes images or records.
+
+    Args:
+        runner (Runner): The runner of the training process.
+
+    Raises:
+        ValueError: The algorithm or a setting of it is not known to be right.
+    """
+    model, wrapper = get_model(runner), type(runner.model).__name__
+    known = not is_model_wrapper(runner.model)
+    known |= isinstance(runner.model, DistributedDataParallel)
+    expect(known, f'{NAME}: model wrapper', wrapper, 'none, or DistributedDataParallel')
+    known = getattr(type(model), 'loss', None) is SingleTeacherDistill.loss
+    expect(known, f'{NAME}: model.type', type(model).__name__, "'SingleTeacherDistill'")
+    for key, value in (('teacher_trainable', False), ('teacher_norm_eval', True)):
+        found = getattr(model, key)
+        expect(found == value, f'{NAME}: model.{key}', found, str(value))
+    deliveries = list(model.distiller.deliveries.deliveries)
+    expect(not deliveries, f'{NAME}: distiller.distill_deliveries', deliveries, 'none')
+    check_batch_augments(model)
+
+
+def check_batch_augments(model: Any) -> None:
+    """Refuses Mixup, CutMix and their like.
+
+    Args:
+        model (SingleTeacherDistill): The algorithm.
+
+    Raises:
+        ValueError: The data preprocessor has any.
+    """
+    augments = getattr(model.data_preprocessor, 'batch_augments', None)
+    names = [type(augment).__name__ for augment in getattr(augments, 'augments', [augments])]
+    key = f'{NAME}: data_preprocessor.batch_augments'
+    expect(not augments, key, names, 'none, since they mix images with others of the batch')
+
+
+def check_dataloader(loader: DataLoader) -> None:
+    """Refuses batches that are more than their images, and images twice in an epoch.
+
+    Args:
+        loader (DataLoader): Of the training data.
+
+    Raises:
+        ValueError: The sampler or the function that makes a batch is none of those
+            known.
+    """
+    # torch hands out a sequential sampler where it is given a batch sampler.
+    sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
+    known = type(sampler) in _SAMPLERS
+    expected = "'DefaultSampler', by which an image is augmented once in an epoch"
+    expect(known, f'{NAME}: train_dataloader.sampler.type', type(sampler).__name__, expected)
+    collate = getattr(loader.collate_fn, 'func', loader.collate_fn)
+    expected = "'pseudo_collate', 'default_collate' or 'default_convert'"
+    name = getattr(collate, '__name__', repr(collate))
+    expect(collate in _COLLATES, f'{NAME}: train_dataloader.collate_fn', name, expected)
+
+
+class TeacherProbe:
+    """Runs a teacher on images of the training data, outside of training.
+
+    Args:
+        runner (Runner): The runner of the training process.
+        seed (AugmentationSeed): Of the training data.
+        eval_mode (bool): Whether the teacher is in evaluation mode.
+    """
+
+    def __init__(self, runner: Runner, seed: AugmentationSeed, eval_mode: bool) -> None:
+        self.model = get_model(runner)
+        self.recorders = self.model.distiller.teacher_recorders
+        self.loader = runner.train_dataloader
+        self._seed = seed
+        device = next(self.model.parameters()).device
+        self._gpus = [device] if device.type == 'cuda' else []
+        self._drew = False
+        self._context = lambda: runner.optim_wrapper.optim_context(runner.model)
+        self.model.train()
+        if eval_mode:
+            self.model.teacher.eval()
+
+    def check(self) -> Tensor:
+        """Makes sure that logits are recorded, which are a function of the image.
+
+        Returns:
+            Tensor: Logits, of shape (N, classes).
+
+        Raises:
+            ValueError: Another record, or the pipeline, the data preprocessor or the
+                teacher draws numbers of its own, or looks at other images.
+        """
+        size = min(_IMAGES, len(self.loader.dataset))
+        batches = [self._get_batch(0, range(size)) for _ in range(2)]
+        images = [self._prepare(batch, i)['inputs'] for i, batch in enumerate(batches)]
+        raw = difference(*(batch['inputs'] for batch in batches))
+        key = f'{NAME}: train_dataloader.dataset.pipeline'
+        expected = 'that Python, NumPy and torch draw all its random numbers, which can be seeded'
+        expect(raw == 0, key, 'two images of one seed', expected)
+        same = difference(*images) == 0
+        expect(same, f'{NAME}: data_preprocessor', 'two batches of one', 'that it draws no numbers')
+        data = self._prepare(batches[0], 0)
+        records = self._record(data, 'loss')
+        expected = 'True, since the teacher has dropout or drop path'
+        expect(not self._drew, f'{NAME}: eval_mode', False, expected)
+        logits = self._run(data, 'tensor')
+        for name, record in records.items():
+            logit = len(record) == 1 and difference(record[0], logits) <= _TOLERANCE
+            shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in record]
+            key = f'{NAME}: distiller.teacher_recorders.{name}'
+            expected = "the teacher's logits alone; what else is recorded, it has to be run for"
+            expect(logit, key, shapes, expected)
+        expect(
+            bool(records), f'{NAME}: distiller.teacher_recorders', 'none', "the teacher's logits"
+        )
+        found = next(iter(records.values()))[0]
+        expect(found.dim() == 2, f'{NAME}: shape of the logits', tuple(found.shape), '(N, classes)')
+        first = self._record(self._prepare(self._get_batch(0, [0]), 0), 'loss')
+        alone = difference(next(iter(first.values()))[0], found[:1])
+        key = f'{NAME}: logits of an image'
+        expect(alone <= _TOLERANCE, key, 'others in a batch', 'the same beside whatever images')
+        return found
+
+    def compare(self, store: LogitStore) -> None:
+        """Compares some rows of a store, chosen at random, with the teacher.
+
+        Args:
+            store (LogitStore): The store.
+
+        Raises:
+            ValueError: A logit differs by more than rounding.
+        """
+        choose = np.random.default_rng()
+        views = choose.permutation(store.get_views()).tolist()
+        stored: np.ndarray = np.empty(0, int)
+        for view in views:
+            stored = np.flatnonzero(store.get_stored(view))
+            if len(stored):
+                break
+        else:
+            return
+        size = min(_IMAGES, len(stored))
+        indices = choose.choice(stored, size, replace=False).tolist()
+        data = self._prepare(self._get_batch(view, indices), 0)
+        live = next(iter(self._record(data, 'loss').values()))[0].float().cpu()
+        found = torch.from_numpy(store.read(view, indices)[0])
+        kept = found.topk(store.top_k or store.classes).indices
+        errors = difference(found.gather(1, kept), live.gather(1, kept))
+        tolerance = _TOLERANCE if store.header['precision'] == 'float32' else _HALF_TOLERANCE
+        expected = (
+            f"the teacher's logits, to {tolerance} of the largest; those of the images {indices} "
+            f'in view {view} differ by {errors:.3g}'
+        )
+        expect(errors <= tolerance, f'{NAME}: path', str(store.path), expected)
+
+    def _get_batch(self, view: int, indices: Any) -> dict:
+        """As the data loader would give it."""
+        dataset, self._seed.view = self.loader.dataset, view
+        if hasattr(dataset, '__getitems__'):
+            return self.loader.collate_fn(dataset.__getitems__(list(indices)))
+        return self.loader.collate_fn([dataset[i] for i in indices])
+
+    def _prepare(self, batch: dict, seed: int) -> dict:
+        with seeded(seed), self._fork():
+            return self.model.data_preprocessor(copy.deepcopy(batch), training=True)
+
+    @torch.no_grad()
+    def _run(self, data: dict, mode: str) -> Any:
+        with seeded(0), self._fork(), self._context():
+            before = self._get_states()
+            found = self.model.teacher(data['inputs'], data['data_samples'], mode=mode)
+            self._drew = not all(map(torch.equal, before, self._get_states()))
+        return found
+
+    def _record(self, data: dict, mode: str) -> dict[str, list]:
+        with self.recorders:
+            self._run(data, mode)
+        return {name: list(r.data_buffer) for name, r in self.recorders.recorders.items()}
+
+    def _fork(self) -> contextlib.AbstractContextManager:
+        return torch.random.fork_rng(devices=self._gpus)
+
+    def _get_states(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._gpus)]

@@ -1,0 +1,144 @@
+"""Store the logits of a teacher for a StoredTeacherHook, and train nothing.
+
+Runs on all local GPUs, or on the CPU. It may be stopped and started again, and run
+beside trainings that use the same store.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.runner import Runner
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
+
+HOOK = 'mmrazor.StoredTeacherHook'
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add('config', help='train config file path')
+    add('--path', help='the folder of the store, for a config without a StoredTeacherHook')
+    add('--views', type=int, help='views to store; default: those of the hook, or all epochs')
+    processes = max(torch.cuda.device_count(), 1)
+    add('--processes', type=int, default=processes, help='default: one for each GPU')
+    add('--cfg-options', nargs='+', action=DictAction, help='as of tools/train.py')
+    args = parser.parse_args()
+    for key in ('views', 'processes'):
+        value = getattr(args, key)
+        if value is not None and value < 1:
+            parser.error(f'--{key} {value}, expected at least 1.')
+    return args
+
+
+def load_config(args: argparse.Namespace, part: int) -> Config:
+    """Reads the config, and replaces the training by storing.
+
+    Args:
+        args (argparse.Namespace): The command line.
+        part (int): The part of the images that is to be stored, of ``--processes``.
+    """
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    cfg.custom_hooks = cfg.get('custom_hooks') or []
+    if args.path:
+        cfg.custom_hooks.append(dict(type=HOOK, path=args.path))
+    hooks = [hook for hook in cfg.custom_hooks if _is_ours(hook)]
+    if len(hooks) != 1:
+        raise SystemExit(f'custom_hooks: {len(hooks)} of {HOOK}, expected 1, or none and --path.')
+    views = args.views or hooks[0].get('views') or cfg.train_cfg.max_epochs
+    for key in ('val', 'test'):
+        for name in ('dataloader', 'evaluator', 'cfg'):
+            cfg.pop(f'{key}_{name}', None)
+    loop = dict(type='mmrazor.StoreTeacherLoop', max_epochs=views)
+    cfg.train_cfg = dict(loop, part=part, parts=args.processes)
+    cfg.log_level, cfg.resume, cfg.launcher = 'WARNING', False, 'none'
+    return cfg
+
+
+def _is_ours(hook: ConfigDict) -> bool:
+    kind = hook['type']
+    return getattr(kind, '__name__', kind).split('.')[-1] == HOOK.split('.')[-1]
+
+
+def store(args: argparse.Namespace, part: int, report: Callable[[int, int], Any]) -> None:
+    """Stores a part of the images.
+
+    Args:
+        args (argparse.Namespace): The command line.
+        part (int): Which part.
+        report (Callable): Called with how many images are stored, and of how many.
+    """
+    cfg = load_config(args, part)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(part % torch.cuda.device_count())
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.work_dir, cfg.experiment_name = folder, Path(folder).name
+        runner = Runner.from_cfg(cfg)
+        runner.train_loop.report = report
+        runner.train()
+
+
+def _store(args: argparse.Namespace, part: int, stored: Any, totals: Any) -> None:
+    def report(images: int, total: int) -> None:
+        stored[part], totals[part] = images, total
+
+    store(args, part, report)
+
+
+def store_in_processes(args: argparse.Namespace, report: Callable[[int, int], Any]) -> None:
+    """Stores everything, in several processes.
+
+    Args:
+        args (argparse.Namespace): The command line.
+        report (Callable): Called with how many images are stored, and of how many.
+
+    Raises:
+        SystemExit: A process failed.
+    """
+    spawn = multiprocessing.get_context('spawn')
+    stored, totals = (spawn.Array('q', args.processes) for _ in range(2))
+    processes = [
+        spawn.Process(target=_store, args=(args, part, stored, totals), daemon=False)
+        for part in range(args.processes)
+    ]
+    for process in processes:
+        process.start()
+    running = {process.sentinel for process in processes}
+    while running:
+        running -= set(wait(running, timeout=0.5))
+        report(sum(stored), sum(totals))
+    failed = [process.exitcode for process in processes if process.exitcode]
+    if failed:
+        raise SystemExit(
+            f'{len(failed)} of {args.processes} processes failed; what is above says why.'
+        )
+
+
+def main() -> None:
+    """Stores everything and shows how far it is."""
+    args = parse_args()
+    # Before a process is started that would find the same.
+    load_config(args, 0)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task('teacher', total=None)
+
+        def report(images: int, total: int) -> None:
+            progress.update(task, completed=images, total=total or None)
+
+        (partial(store, part=0) if args.processes == 1 else store_in_processes)(args, report=report)
+
+
+if __name__ == '__main__':
+    main()
