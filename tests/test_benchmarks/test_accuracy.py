@@ -129,7 +129,7 @@ def test_an_unknown_method_is_refused(monkeypatch, capsys):
     assert 'no configs/cifar100/skd_fitnets_vgg13_vgg8_240e_cifar100.py' in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_benchmark_goes_on_and_repeats_nothing(tmp_path):
     command = [
         *(sys.executable, '-m', 'benchmarks.accuracy.compare', *map(str, DIGITS)),

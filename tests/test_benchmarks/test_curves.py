@@ -29,7 +29,7 @@ def test_a_resumed_run_counts_no_step_twice(tmp_path):
     assert curves.read_curve(run).tolist() == [3.0, 1.0]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_teacher_in_bfloat16_is_compared_by_seed(monkeypatch, tmp_path, capsys):
     options = ('--cfg-options', 'model.teacher_ckpt=None', 'train_cfg.max_epochs=2')
     options += ('model.distiller.simplifier.start_factor=1',)

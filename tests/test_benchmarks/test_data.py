@@ -8,7 +8,7 @@ from skd_mmrazor.datasets import glyph_images
 from ..conftest import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_way_to_read_data_is_timed(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('CIFAR100_DATASET', '')  # Set by the benchmark, and restored.

@@ -107,7 +107,7 @@ def test_memory_of_attention_over_samples_is_linear_in_the_batch():
     assert many / few == pytest.approx(4, rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_epoch_is_timed_for_every_contender(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('CIFAR100_DATASET', '')  # Set by the benchmark, and restored.
@@ -139,7 +139,7 @@ def test_the_base_of_epochs_has_none_of_our_hooks(monkeypatch, tmp_path):
     assert [found & ours == ours for found in hooks.values()] == [False, False, True]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_step_is_timed_for_every_contender(monkeypatch, tmp_path, capsys):
     arguments = ('--scenario', 'cifar', '--batch-size', 2, '--rounds', 2, '--out', tmp_path)
     rows = run(step, monkeypatch, capsys, *arguments)
