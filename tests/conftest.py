@@ -2,12 +2,14 @@
 
 import functools
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.config import utils as config_utils
 from mmengine.registry import DefaultScope
 
@@ -36,6 +38,23 @@ def _scope():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+def once_per_run(tmp_path_factory, name, make):
+    """A folder that is filled by ``make`` in one of the workers, and read by all.
+
+    pytest makes the temporary folders of its workers side by side.
+    """
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if 'PYTEST_XDIST_WORKER' in os.environ else root) / name
+    done = folder.with_suffix('.done')
+    with FileLock(folder.with_suffix('.lock')):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 def run_python(*arguments, check=True, returncode=0):

@@ -17,7 +17,7 @@ import skd_mmrazor.safeguards  # noqa: F401  (declares its changes)
 from skd_mmrazor.__main__ import make_table
 from skd_mmrazor.compat.patches import repairs, safeguards
 
-from .conftest import ROOT, run_python
+from .conftest import ROOT, once_per_run, run_python
 from .plain_program import LIBRARIES
 
 # What else there is to train and draw with. The plain program has none of them;
@@ -28,18 +28,24 @@ HEAVY = {'sklearn', 'matplotlib', 'scipy', 'pandas', 'seaborn', 'joblib', 'timm'
 @pytest.fixture(scope='module')
 def programs(tmp_path_factory):
     """What the program found, by what it imported."""
-    folder = tmp_path_factory.mktemp('programs')
+    modules = ('', 'skd_mmrazor', 'skd_mmrazor.safeguards')
 
-    def run(number, module):
-        (folder / str(number)).mkdir()
-        output = folder / f'{number}.json'
-        run_python('tests/plain_program.py', folder / str(number), output, *module)
-        return json.loads(output.read_text().replace(f'{folder}/{number}', 'FOLDER'))
+    def make(folder):
+        def run(module):
+            (folder / f'by_{module}').mkdir()
+            output = folder / f'by_{module}.json'
+            run_python('tests/plain_program.py', folder / f'by_{module}', output, *module.split())
 
-    modules = ((), ('skd_mmrazor',), ('skd_mmrazor.safeguards',))
-    with ThreadPoolExecutor() as threads:
-        found = threads.map(run, range(3), modules)
-    return {''.join(module): program for module, program in zip(modules, found, strict=True)}
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(run, modules))
+
+    folder = once_per_run(tmp_path_factory, 'programs', make)
+    return {
+        module: json.loads(
+            (folder / f'by_{module}.json').read_text().replace(f'{folder}/by_{module}', 'FOLDER')
+        )
+        for module in modules
+    }
 
 
 def differences(programs, part, module='skd_mmrazor'):

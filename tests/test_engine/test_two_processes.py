@@ -3,23 +3,25 @@
 import pytest
 import torch
 
-from ..conftest import run_python
+from ..conftest import once_per_run, run_python
 from .runs import difference, weights
 from .two_processes import FSDP_ON_CPU, batches, build, distillers, optimizer, total
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('two')
+def launch(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('CUDA_VISIBLE_DEVICES', '')
         run_python(
             *('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2'),
             *('-m', 'tests.test_engine.two_processes', folder),
         )
-    return folder
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return once_per_run(tmp_path_factory, 'two_processes', launch)
 
 
 @pytest.fixture(scope='module')
@@ -63,6 +65,8 @@ def test_distillation_that_stops_needs_find_unused_parameters(ranks):
     ours, theirs = (rank['stopped'] for rank in ranks)
     assert difference(ours['weights'], theirs['weights']) == 0
     assert len(ours['losses']) == 8
+    for rank in ranks:
+        assert 'parameters that were not used in producing loss' in rank['error']
 
 
 @pytest.mark.skipif(not FSDP_ON_CPU, reason='FSDP of this torch needs a GPU')

@@ -95,12 +95,12 @@ def train_in_two(name, accumulative_counts=1):
     return weights(model)
 
 
-def stop_distillation(work_dir):
+def stop_distillation(work_dir, find_unused_parameters):
     """After half of the run, which leaves the simplifier unused."""
     runner = train(
         work_dir,
         launcher='pytorch',
-        find_unused_parameters=True,
+        find_unused_parameters=find_unused_parameters,
         train_cfg=dict(by_epoch=True, max_epochs=4),
         custom_hooks=[
             dict(type='mmrazor.StopDistillHook', stop_epoch=2),
@@ -127,13 +127,17 @@ def main():
     folder = Path(sys.argv[1])
     results = {name: train_in_two(name) for name in distillers()}
     results['accumulated'] = train_in_two('classes', accumulative_counts=2)
-    results['stopped'] = stop_distillation(folder / 'stopped')
+    results['stopped'] = stop_distillation(folder / 'stopped', True)
     results['ddp'] = train_by_strategy(folder / 'ddp', type='DDPStrategy')
     if FSDP_ON_CPU:
         wrapper = dict(type='MMFullyShardedDataParallel', device_id='cpu')
         results['fsdp'] = train_by_strategy(
             folder / 'fsdp', type='FSDPStrategy', model_wrapper=wrapper, state_dict_cfg='full'
         )
+    try:
+        stop_distillation(folder / 'error', False)
+    except RuntimeError as error:
+        results['error'] = str(error)
     torch.save(results, folder / f'{get_rank()}.pth')
 
 

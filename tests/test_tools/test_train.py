@@ -17,7 +17,7 @@ from benchmarks.accuracy.runs import Run, train_all
 from benchmarks.accuracy.summary import summarise
 from benchmarks.compatibility.tiny_data import make_imagenet
 
-from ..conftest import ROOT, run_python
+from ..conftest import ROOT, once_per_run, run_python
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +36,11 @@ def scalars(work_dir):
 @pytest.fixture(scope='module')
 def teacher(tmp_path_factory):
     """The work directory of a trained digits teacher."""
-    work_dir = tmp_path_factory.mktemp('teacher')
-    run_python(TRAIN, TEACHER, '--work-dir', work_dir)
-    return work_dir
+
+    def make(work_dir):
+        run_python(TRAIN, TEACHER, '--work-dir', work_dir)
+
+    return once_per_run(tmp_path_factory, 'teacher', make)
 
 
 def train(work_dir, teacher, *arguments, config=SKD, epochs=2, options=()):
