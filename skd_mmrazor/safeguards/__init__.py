@@ -16,6 +16,7 @@ from . import (  # noqa: F401  (each declares its own)
     checkpoint_fitting,
     checkpoint_reading,
     checkpoint_writing,
+    old_configs,
     validation,
 )
 from .loaded_tensors import load_whole
