@@ -1,4 +1,5 @@
-# ResNet-50 -> MobileNetV2 by DKD, as ResNet-34 -> ResNet-18.
+# ResNet-50 -> MobileNetV2 by DKD, as ResNet-34 -> ResNet-18. The literature has MobileNetV1,
+# in imagenet/; never set this one beside it.
 _base_ = [
     './_base_/datasets/imagenet_bs32.py',
     'mmpretrain::_base_/schedules/imagenet_bs256_epochstep.py',

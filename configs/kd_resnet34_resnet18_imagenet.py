@@ -1,3 +1,4 @@
+# KD with mmrazor's weights; the literature's are in imagenet/.
 _base_ = [
     './_base_/datasets/imagenet_bs32.py',
     'mmpretrain::_base_/schedules/imagenet_bs256.py',

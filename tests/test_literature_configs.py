@@ -2,22 +2,30 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+import torchvision
 from mmcv.cnn.bricks import DropPath
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmpretrain.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 from mmrazor.models.losses import CRDLoss
 from mmrazor.registry import MODELS
+from PIL import Image
+from torch import nn
+from torchvision import transforms
 
 from benchmarks.compatibility.run_configs import drop_weights
 
 from .conftest import ROOT
 
 CIFAR = ROOT / 'configs' / 'cifar100'
+IMAGENET = ROOT / 'configs' / 'imagenet'
 PAIR = 'resnet32x4_resnet8x4_240e_cifar100'
 NETWORKS = Config.fromfile(ROOT / 'configs/_base_/models/cifar100_networks.py')
+IMAGENET_NETWORKS = Config.fromfile(ROOT / 'configs/_base_/models/imagenet_networks.py')
 FEATURE_METHODS = ['at', 'crd', 'fitnets', 'ofd', 'rkd']
 
 
@@ -57,9 +65,9 @@ def test_cifar100_is_normalised_by_the_literatures_numbers():
 
 @pytest.mark.parametrize('method', FEATURE_METHODS)
 def test_skd_beside_features_has_a_control_with_the_same_losses(method):
-    """SKD adds a divergence on the logits, and so does ``x_kd``: the rest is SKD's."""
+    """SKD adds a divergence on the logits, and so does ``x-kd``: the rest is SKD's."""
     _, alone = distil(method)
-    control, plain = distil(f'{method}_kd')
+    control, plain = distil(f'{method}-kd')
     torch.manual_seed(0)
     model = build(CIFAR / f'skd_{method}_{PAIR}.py')
     # Past its schedule a simplifier that has learned nothing gives back the logits.
@@ -79,7 +87,7 @@ def test_skd_beside_features_has_a_control_with_the_same_losses(method):
 
 def test_crd_has_its_weight_and_mmrazors_ignores_it():
     torch.manual_seed(0)
-    features = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=2)
+    features = nn.functional.normalize(torch.randn(2, 4, 8), dim=2)
     samples = [DataSample(sample_idx=torch.tensor(i)) for i in range(4)]
     arguments = dict(neg_num=6, sample_n=20, dim_out=8)
 
@@ -156,8 +164,81 @@ def test_an_imagenet_teacher_has_nothing_random(pair):
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         teacher = MODELS.build(dict(cfg.model.teacher, _scope_='mmpretrain'))
     chances = [
-        module.p if isinstance(module, torch.nn.Dropout) else module.drop_prob
+        module.p if isinstance(module, nn.Dropout) else module.drop_prob
         for module in teacher.modules()
-        if isinstance(module, (torch.nn.Dropout, DropPath))
+        if isinstance(module, (nn.Dropout, DropPath))
     ]
     assert not any(chances), chances
+
+
+WEIGHTS = {
+    # The loss of the student's labels, and that of distillation: of mdistiller's yaml files.
+    'kd_resnet34_resnet18': (0.5, dict(tau=1, loss_weight=0.5)),
+    'kd_resnet50_mobilenet-v1': (0.5, dict(tau=1, loss_weight=0.5)),
+    'dkd_resnet34_resnet18': (1.0, dict(tau=1, alpha=1, beta=0.5, loss_weight=1)),
+    'dkd_resnet50_mobilenet-v1': (1.0, dict(tau=1, alpha=1, beta=2, loss_weight=1)),
+}
+
+
+@pytest.mark.parametrize('name', WEIGHTS)
+def test_imagenet_configs_have_the_literatures_weights_and_recipe(name):
+    path = IMAGENET / f'{name}_literature-imagenet.py'
+    model, cfg = build(path), Config.fromfile(path)
+    labels, expected = WEIGHTS[name]
+    assert model.student.head.loss_module.loss_weight == labels
+    (loss,) = model.distiller.distill_losses.values()
+    assert {key: getattr(loss, key) for key in expected} == expected
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.2, 0.9, 1e-4)
+    assert (cfg.param_scheduler.milestones, cfg.param_scheduler.gamma) == ([30, 60, 90], 0.1)
+    assert (cfg.train_cfg.max_epochs, cfg.auto_scale_lr.base_batch_size) == (100, 512)
+    assert cfg.train_dataloader.batch_size * 8 == 512
+
+
+def test_resnet18_starts_as_the_literatures():
+    model = MODELS.build(IMAGENET_NETWORKS.resnet18)
+    model.init_weights()
+    assert all((m.weight == 1).all() for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+    for values in (model.head.fc.weight, model.head.fc.bias):
+        assert 0.9 * 512**-0.5 < values.abs().max() <= 512**-0.5
+    weight = model.backbone.layer4[1].conv2.weight
+    assert weight.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize('arch', ['resnet34', 'resnet50'])
+def test_imagenet_teachers_take_torchvisions_weights(arch, tmp_path):
+    """A file with torchvision's names, as those that the configs download."""
+    theirs = getattr(torchvision.models, arch)()
+    torch.save(theirs.state_dict(), tmp_path / f'{arch}.pth')
+    cfg = IMAGENET_NETWORKS[arch].copy()
+    for part in (cfg.backbone, cfg.head):
+        assert part.init_cfg.checkpoint.startswith(f'https://download.pytorch.org/models/{arch}-')
+        part.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / f'{arch}.pth'))
+    model = MODELS.build(cfg)
+    model.init_weights()
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(model(images), theirs(images))  # in training, by the batch
+
+
+@pytest.mark.parametrize('size', [(500, 375), (375, 500), (333, 500), (257, 301), (1000, 30)])
+def test_imagenet_images_are_torchvisions_pixel_by_pixel(size, tmp_path):
+    noise = np.random.default_rng(0).integers(256, size=(*size[::-1], 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, which torchvision does not read
+    path = tmp_path / 'image.jpg'
+    Image.fromarray(noise).save(path, exif=exif, quality=95)
+    image = Image.open(path).convert('RGB')
+    cfg = Config.fromfile(IMAGENET / 'kd_resnet34_resnet18_literature-imagenet.py')
+    load, resize, crop, _ = map(TRANSFORMS.build, cfg.val_dataloader.dataset.pipeline)
+    found = crop(resize(load(dict(img_path=str(path)))))['img']
+    expected = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224)])(image)
+    assert np.array_equal(found[..., ::-1], np.asarray(expected))
+
+    load, crop, *_ = map(TRANSFORMS.build, cfg.train_dataloader.dataset.pipeline)
+    results = load(dict(img_path=str(path)))
+    np.random.seed(0)
+    top, left, height, width = crop.rand_crop_params(results['img'])
+    np.random.seed(0)
+    found = crop(results)['img']
+    expected = transforms.functional.resized_crop(image, top, left, height, width, [224, 224])
+    assert np.array_equal(found[..., ::-1], np.asarray(expected))

@@ -98,6 +98,9 @@ def drop_weights(model: Any) -> None:
         teacher.pop('ckpt_path')
         teacher.build_cfg.pretrained = False
     teacher = model.get('teacher', {})
+    for part in teacher.values():
+        if isinstance(part, dict) and (part.get('init_cfg') or {}).get('type') == 'Pretrained':
+            del part['init_cfg']
     if 'cfg_path' in teacher:
         teacher.pretrained = False
     elif 'pretrained' in teacher.get('backbone', {}):

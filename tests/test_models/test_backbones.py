@@ -202,8 +202,8 @@ def plain_mobilenet_v1():
 
 def test_mobilenet_v1_is_the_papers():
     plain = plain_mobilenet_v1().double()
-    cfg = Config.fromfile(ROOT / 'configs/_base_/models/mobilenet-v1.py').model
-    model = MODELS.build(cfg).double()
+    networks = Config.fromfile(ROOT / 'configs/_base_/models/imagenet_networks.py')
+    model = MODELS.build(networks.mobilenetv1).double()
     assert sum(p.numel() for p in model.parameters()) == 4_231_976
     model.init_weights()
     starts = list(model.parameters()), list(plain.parameters())

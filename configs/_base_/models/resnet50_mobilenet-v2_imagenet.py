@@ -1,4 +1,4 @@
-# ResNet-50 -> MobileNetV2, as mmpretrain has no MobileNetV1.
+# ResNet-50 -> MobileNetV2, our own choice; the literature has V1, in imagenet_networks.py.
 _base_ = ['./resnet34_resnet18_imagenet.py']
 
 model = dict(

@@ -1,0 +1,7 @@
+_base_ = ['./kd_resnet50_mobilenet-v1_literature-imagenet.py']
+
+custom_imports = dict(imports=['skd_mmrazor'], allow_failed_imports=False)
+model = dict(
+    distiller=dict(
+        type='SKDDistiller',
+        simplifier=dict(type='AttentionSimplifierConnector')))  # fmt: skip
