@@ -1,0 +1,428 @@
+"""Which records are logits: by recorder, module and connector, not by the loss's class."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from mmrazor.models import losses as mmrazor_losses
+from mmrazor.registry import MODELS
+
+from skd_mmrazor.models import LogSpaceKLDivergence
+
+from ..conftest import algorithm, batch, classifier
+
+SKD = dict(type='SKDDistiller', simplifier=dict(type='AttentionSimplifierConnector'))
+KL = dict(type='KLDivergence', tau=4)
+FC = dict(type='ModuleOutputs', source='head.fc')
+
+
+def records(student, teacher=None, **teacher_keys):
+    """A mapping's two records, of recorders of the same name on both sides."""
+    return dict(
+        preds_S=dict(recorder=student, from_student=True),
+        preds_T=dict(recorder=teacher or student, from_student=False, **teacher_keys),
+    )
+
+
+def build(recorders, losses, mappings, architecture=None, teacher=None, **arguments):
+    cfg = dict(
+        SKD,
+        student_recorders=recorders[0] if isinstance(recorders, tuple) else recorders,
+        teacher_recorders=recorders[1] if isinstance(recorders, tuple) else recorders,
+        distill_losses=losses,
+        loss_forward_mappings=mappings,
+    )
+    cfg.update(arguments)
+    return MODELS.build(
+        copy.deepcopy(
+            algorithm(
+                cfg,
+                architecture=architecture or classifier(4),
+                teacher=teacher or classifier(4),
+            )
+        )
+    )
+
+
+def step(model, size=4, num_classes=10):
+    losses = model(*batch(size, num_classes), mode='loss')
+    loss, _ = model.parse_losses(losses)
+    loss.backward()
+    assert loss.isfinite()
+    return losses
+
+
+@pytest.fixture
+def no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        yield
+
+
+@pytest.mark.usefixtures('no_warning')
+@pytest.mark.parametrize(
+    'recorder',
+    [
+        dict(type='ModuleInputs', source='head.fc'),
+        dict(type='ModuleOutputs', source='backbone.layer2'),
+        dict(type='ModuleOutputs', source='neck'),
+    ],
+)
+@pytest.mark.parametrize('loss', ['L2Loss', 'L1Loss'])
+def test_a_feature_beside_logits_is_left_alone(recorder, loss):
+    """Inputs of the last layer are as wide as its inputs, whatever it puts out."""
+    # All but a convolution's output are tuples.
+    index = {} if 'layer2' in recorder['source'] else dict(data_idx=0)
+    feature = dict(
+        s_feature=dict(recorder='feature', from_student=True, **index),
+        t_feature=dict(recorder='feature', from_student=False, **index),
+    )
+    model = build(
+        dict(fc=FC, feature=recorder),
+        dict(loss_kl=KL, loss_feature=dict(type=loss)),
+        dict(loss_kl=records('fc'), loss_feature=feature),
+        # As many classes as features: only the recorder tells them apart.
+        *[classifier(4, num_classes=8)] * 2,
+    )
+    assert model.distiller.simplified_losses == dict(loss_kl='preds_T')
+    step(model, num_classes=8)
+
+
+@pytest.mark.usefixtures('no_warning')
+@pytest.mark.parametrize('source', ['backbone.layer2.0.conv1', 'backbone.layer2', 'neck'])
+def test_a_divergence_of_feature_channels_is_left_alone(source):
+    cwd = dict(type='ChannelWiseDivergence', tau=1)
+    model = build(
+        dict(fc=FC, feature=dict(type='ModuleOutputs', source=source)),
+        dict(loss_kl=KL, loss_cwd=cwd),
+        dict(loss_kl=records('fc'), loss_cwd=records('feature')),
+    )
+    assert list(model.distiller.simplified_losses) == ['loss_kl']
+
+
+@pytest.mark.usefixtures('no_warning')
+@pytest.mark.parametrize(
+    ('backbone', 'source'),
+    [
+        (dict(type='LeNet5', num_classes=10), 'backbone.classifier.2'),
+        (dict(type='VGG', depth=11, num_classes=10), 'backbone.classifier.6'),
+        (dict(type='AlexNet', num_classes=10), 'backbone.classifier'),
+    ],
+)
+def test_logits_of_a_backbone_are_logits(backbone, source):
+    head = dict(type='ClsHead', loss=dict(type='CrossEntropyLoss'))
+    network = dict(_scope_='mmpretrain', type='ImageClassifier', backbone=backbone, head=head)
+    model = build(
+        dict(fc=dict(type='ModuleOutputs', source=source)),
+        dict(loss_kl=KL),
+        dict(loss_kl=records('fc')),
+        network,
+        network,
+    )
+    assert model.distiller.simplified_losses == dict(loss_kl='preds_T')
+    assert model.distiller.simplifier.num_classes == 10
+    assert list(model.distiller.distill_losses) == ['loss_kl']
+
+
+def test_a_record_that_nothing_tells_is_taken_for_logits_and_said_to_be():
+    method = 'mmpretrain.models.heads.linear_head.LinearClsHead.forward'
+    with pytest.warns(UserWarning, match=r'loss_kl\.preds_T is taken for logits; .*simplified_l'):
+        model = build(
+            dict(fc=dict(type='MethodOutputs', source=method)),
+            dict(loss_kl=KL),
+            dict(loss_kl=records('fc')),
+        )
+    assert model.distiller.simplifier.num_classes == 10
+    step(model)
+
+
+@MODELS.register_module()
+class OwnLoss(torch.nn.Module):
+    """A loss of a user's own."""
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.__dict__.update(settings)
+
+    def forward(self, preds_S, preds_T):
+        """Squared distance."""
+        return (preds_S - preds_T).square().mean()
+
+
+OWN = dict(type='OwnLoss')
+
+
+def test_an_unknown_loss_of_the_logits_is_named_with_the_line_that_simplifies_it():
+    line = r"simplified_losses=None, expected simplified_losses=dict\(loss_own='preds_T'\)"
+    with pytest.raises(ValueError, match=line):
+        build(dict(fc=FC), dict(loss_own=OWN), dict(loss_own=records('fc')))
+    settled = dict(
+        simplifier=dict(SKD['simplifier'], tau=1), simplified_losses=dict(loss_own='preds_T')
+    )
+    model = build(dict(fc=FC), dict(loss_own=OWN), dict(loss_own=records('fc')), **settled)
+    assert 'simplify' in model.distiller.loss_forward_mappings['loss_own']['preds_T']
+    # Or by a loss that is asked for.
+    asked = dict(logit_loss=dict(KL))
+    model = build(dict(fc=FC), dict(loss_own=OWN), dict(loss_own=records('fc')), **asked)
+    assert list(model.distiller.simplified_losses) == ['loss_skd']
+
+
+def test_an_unknown_loss_beside_a_known_one_is_said_to_read_the_logits_as_they_are():
+    with pytest.warns(UserWarning, match=r"\['loss_own'\] read the logits of the teacher as they"):
+        model = build(
+            dict(fc=FC),
+            dict(loss_own=OWN, loss_kl=KL),
+            dict(loss_own=records('fc'), loss_kl=records('fc')),
+        )
+    assert list(model.distiller.simplified_losses) == ['loss_kl']
+
+
+@pytest.mark.parametrize('name', ['tau', 'temperature', 'T'])
+def test_a_temperature_by_another_name_is_read(name):
+    model = build(
+        dict(fc=FC),
+        dict(loss_own=dict(OWN, **{name: 3.0})),
+        dict(loss_own=records('fc')),
+        simplified_losses=dict(loss_own='preds_T'),
+    )
+    assert model.distiller.simplifier.tau == 3
+
+
+def test_a_loss_that_tells_no_temperature_is_asked_for_it():
+    with pytest.raises(ValueError, match=r"simplifier\.tau=None, expected .*'loss_own': None"):
+        build(
+            dict(fc=FC),
+            dict(loss_own=OWN),
+            dict(loss_own=records('fc')),
+            simplified_losses=dict(loss_own='preds_T'),
+        )
+
+
+@MODELS.register_module()
+class FirstClasses(torch.nn.Module):
+    """A choice of classes."""
+
+    def forward(self, logits):
+        """The first ten."""
+        return logits[:, :10]
+
+
+LINEAR = dict(
+    type='TorchNNConnector', module_name='Linear', module_args=dict(in_features=20, out_features=10)
+)
+
+
+@pytest.mark.parametrize('connector', [LINEAR, dict(type='FirstClasses')])
+def test_a_connector_may_change_the_number_of_classes(connector):
+    """What counts is what reaches the loss."""
+    model = build(
+        dict(fc=FC),
+        dict(loss_kl=KL),
+        dict(loss_kl=records('fc', connector='choose')),
+        teacher=classifier(4, num_classes=20),
+        connectors=dict(choose=connector),
+    )
+    assert model.distiller.simplifier.num_classes == 10
+    step(model)
+
+
+class _Volume(torch.nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, logits):
+        return logits.reshape(logits.shape[0], -1, *self.shape)
+
+
+@pytest.mark.parametrize('shape', [(2,), (1, 2, 1)])
+def test_volumes_and_sequences_of_logits_are_simplified(shape):
+    MODELS.register_module(name='Volume', module=_Volume, force=True)
+    model = build(
+        dict(fc=FC),
+        dict(loss_kl=KL),
+        dict(
+            loss_kl=dict(
+                preds_S=dict(recorder='fc', from_student=True, connector='volume'),
+                preds_T=dict(recorder='fc', from_student=False, connector='volume'),
+            )
+        ),
+        connectors=dict(volume=dict(type='Volume', shape=shape)),
+        simplifier=dict(SKD['simplifier'], num_classes=5),
+    )
+    step(model)
+
+
+def test_classes_last_are_told_what_to_do():
+    model = build(dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc')))
+    with pytest.raises(ValueError, match=r'\(2, 7, 10\), expected .*TorchNNConnector.*Flatten'):
+        model.distiller.simplifier(torch.randn(2, 7, 10))
+
+
+def test_the_module_of_the_logits_is_named_for_each_model():
+    student = classifier(4)
+    student['head'] = dict(
+        type='StackedLinearClsHead',
+        num_classes=10,
+        in_channels=8,
+        mid_channels=[6],
+        loss=dict(type='CrossEntropyLoss'),
+    )
+    feature = dict(type='ModuleOutputs', source='neck')
+    rkd = dict(type='DistanceWiseRKD')
+    mapping = dict(
+        preds_S=dict(recorder='neck', from_student=True, data_idx=0),
+        preds_T=dict(recorder='neck', from_student=False, data_idx=0),
+    )
+    parts = dict(neck=feature), dict(loss_rkd=rkd), dict(loss_rkd=mapping), student
+    names = dict(student='head.layers.1.fc', teacher='head.fc')
+    model = build(*parts, logits_module=names)
+    assert model.distiller.student_recorders.get_recorder('loss_skd').source == 'head.layers.1.fc'
+    assert step(model)['distill.loss_skd'] > 0
+    with pytest.raises(ValueError, match=r"logits_module='head\.fc', expected .* of the student"):
+        build(*parts)
+    for wrong in (dict(student='head.fc'), 3, dict(student='a', teacher=None)):
+        with pytest.raises(ValueError, match=r'distiller\.logits_module=.*, expected the name'):
+            build(*parts, logits_module=wrong)
+
+
+def test_a_fork_that_computes_something_else_is_kept(monkeypatch):
+    """A fork of mmrazor may change a loss under its name."""
+    stock = mmrazor_losses.KLDivergence.forward
+
+    def doubled(self, preds_S, preds_T):
+        return 2 * stock(self, preds_S, preds_T)
+
+    parts = dict(fc=FC), dict(loss_kl=dict(KL, teacher_detach=True)), dict(loss_kl=records('fc'))
+    assert isinstance(build(*parts).distiller.distill_losses['loss_kl'], LogSpaceKLDivergence)
+    monkeypatch.setattr(mmrazor_losses.KLDivergence, 'forward', doubled)
+    kept = build(*parts).distiller.distill_losses['loss_kl']
+    assert type(kept) is mmrazor_losses.KLDivergence
+    # One whose value differs and whose gradient does not reach the teacher is refused.
+    monkeypatch.setattr(
+        mmrazor_losses.KLDivergence,
+        'forward',
+        lambda self, preds_S, preds_T: 2 * stock(self, preds_S, preds_T.detach()),
+    )
+    with pytest.raises(ValueError, match=r"KLDivergence to its preds_T='none', expected a finite"):
+        build(*parts)
+
+
+def test_heads_of_different_sizes_are_told_the_line_that_settles_it():
+    recorders = (
+        dict(fc=FC, aux=dict(type='ModuleOutputs', source='head.fc')),
+        dict(fc=FC, aux=dict(type='ModuleOutputs', source='head.fc')),
+    )
+    parts = (
+        recorders,
+        dict(loss_kl=KL, loss_aux=KL),
+        dict(
+            loss_kl=records('fc'),
+            loss_aux=dict(
+                preds_S=dict(recorder='aux', from_student=True, connector='halve'),
+                preds_T=dict(recorder='aux', from_student=False, connector='halve'),
+            ),
+        ),
+    )
+    halve = dict(LINEAR, module_args=dict(in_features=10, out_features=5))
+    named = dict(loss_kl='preds_T', loss_aux='preds_T')
+    message = (
+        r"simplified_losses=\['loss_kl', 'loss_aux'\], expected .*=\{'loss_kl': 'preds_T'\} \("
+    )
+    with pytest.raises(ValueError, match=message):
+        build(*parts, connectors=dict(halve=halve), simplified_losses=named)
+    step(build(*parts, connectors=dict(halve=halve), simplified_losses=dict(loss_kl='preds_T')))
+
+
+def test_hard_labels_beside_kl_are_told_the_line_that_settles_it():
+    parts = (
+        dict(fc=FC),
+        dict(loss_kl=KL, loss_ce=dict(type='CrossEntropyLoss')),
+        dict(loss_kl=records('fc'), loss_ce=records('fc')),
+    )
+    with pytest.raises(ValueError, match=r"or distiller\.simplified_losses=\{'loss_kl': 'preds_T'"):
+        build(*parts)
+    step(build(*parts, simplified_losses=dict(loss_kl='preds_T')))
+
+
+def test_a_lam_that_cannot_learn_is_said_once():
+    parts = dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc'))
+    with pytest.warns(UserWarning, match='λ cannot learn from the only sample') as said:
+        model = build(*parts)
+        step(model, size=1)
+        step(model, size=1)
+    assert len([w for w in said if 'λ' in str(w.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        step(build(*parts), size=2)
+
+
+@MODELS.register_module()
+class DetachedSimplifier(torch.nn.Module):
+    """Its own output does not depend on its parameter."""
+
+    def __init__(self, num_classes, tau):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.tau = tau
+
+    def forward(self, logits):
+        """Simplifies."""
+        return logits * self.weight.detach()
+
+
+def test_a_simplifier_that_is_detached_is_said_to_be():
+    with pytest.warns(UserWarning, match='DetachedSimplifier cannot learn'):
+        build(
+            dict(fc=FC),
+            dict(loss_own=dict(OWN, tau=1)),
+            dict(loss_own=records('fc')),
+            simplifier=dict(type='DetachedSimplifier'),
+            simplified_losses=dict(loss_own='preds_T'),
+        )
+
+
+@pytest.mark.parametrize(
+    ('loss', 'key'),
+    [
+        (dict(type='DKDLoss', alpha='1'), 'alpha'),
+        (dict(type='DKDLoss', beta=None), 'beta'),
+        (dict(type='KLDivergence', loss_weight=None), 'loss_weight'),
+        (dict(type='KLDivergence', loss_weight=float('nan')), 'loss_weight'),
+        (dict(type='DISTLoss', inter_loss_weight=float('inf')), 'inter_loss_weight'),
+        (dict(type='L2Loss', loss_weight='2'), 'loss_weight'),
+    ],
+)
+def test_a_number_of_a_loss_that_is_none_is_named(loss, key):
+    from ..conftest import distiller
+
+    cfg = algorithm(distiller({'loss_x': dict(loss)}))
+    with pytest.raises((ValueError, TypeError), match=rf'distill_losses\.loss_x\.{key}='):
+        MODELS.build(cfg)
+
+
+@MODELS.register_module()
+class OddLoss(OwnLoss):
+    """Returns what it is told to."""
+
+    def forward(self, preds_S, preds_T):
+        """A dict, a float, or a list."""
+        return self.wrap(super().forward(preds_S, preds_T))
+
+
+@pytest.mark.parametrize(
+    ('wrap', 'found'), [(lambda x: dict(loss=x), 'dict'), (float, 'float'), (lambda x: [x], None)]
+)
+def test_what_mmengine_cannot_add_is_named(wrap, found):
+    arguments = dict(simplified_losses=dict(loss_x='preds_T'))
+    parts = (
+        dict(fc=FC),
+        dict(loss_x=dict(type='OddLoss', wrap=wrap, tau=1)),
+        dict(loss_x=records('fc')),
+    )
+    if found is None:
+        step(build(*parts, **arguments))
+        return
+    with pytest.raises(ValueError, match=rf"loss_x: what it returns='{found}', expected a tensor"):
+        build(*parts, **arguments)
