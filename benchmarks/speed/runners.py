@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmpretrain.datasets import PackInputs
 from torch import nn
 
 from ..compatibility.run_configs import drop_validation
@@ -54,11 +56,23 @@ def get_paying_parts(device: str) -> dict[str, dict]:
 
 
 @DATASETS.register_module(force=True)
-class _NoImages(BaseDataset):
-    """Stands for data of a length; batches are given by hand."""
+class _Noise(BaseDataset):
+    """Stands for data of a length; batches are given by hand.
+
+    Args:
+        size (int): Height and width of an image, for hooks that look at one.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        super().__init__(pipeline=[self._draw, PackInputs()])
 
     def load_data_list(self) -> list[dict]:
         return [dict() for _ in range(1 << 16)]
+
+    def _draw(self, data: dict) -> dict:
+        image = np.random.randint(256, size=(self.size, self.size, 3), dtype=np.uint8)
+        return dict(data, img=image, gt_label=0)
 
 
 @LOOPS.register_module(force=True)
@@ -105,7 +119,7 @@ def by_runner(cfg: Config, hooks: tuple[dict, ...] = ()) -> tuple[Step, Runner]:
     """
     loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
     cfg = copy.deepcopy(cfg)
-    cfg.train_dataloader = dict(loader, dataset=dict(type='mmengine._NoImages'))
+    cfg.train_dataloader = dict(loader, dataset=dict(type='mmengine._Noise', size=cfg.image_size))
     runner = make_runner(cfg, hooks)
     count = iter(range(1 << 30))
     return lambda batch: runner.train_loop.run_iter(next(count), batch), runner

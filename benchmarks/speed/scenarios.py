@@ -7,6 +7,8 @@ import torch
 from mmengine.config import Config
 from mmpretrain.structures import DataSample
 
+from skd_mmrazor.datasets.augmentation_seed import VIEW
+
 from ..compatibility.run_configs import drop_weights
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -42,10 +44,13 @@ SCENARIOS = {
 
 
 def make_batch(scenario: Scenario, size: int) -> dict:
-    """Random images with labels, collated."""
+    """Random images with labels, collated; the first of the data, for a stored teacher."""
     images = torch.randint(256, (size, 3, scenario.size, scenario.size), dtype=torch.uint8)
     labels = torch.randint(scenario.classes, (size,))
-    samples = [DataSample().set_gt_label(label) for label in labels]
+    samples = [
+        DataSample(metainfo={'sample_idx': i, VIEW: 0}).set_gt_label(label)
+        for i, label in enumerate(labels)
+    ]
     return dict(inputs=list(images), data_samples=samples)
 
 
@@ -64,6 +69,7 @@ def load(scenario: Scenario, method: str, amp: str = '') -> Config:
     cfg.model.get('architecture', {}).pop('train_cfg', None)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     cfg.model.data_preprocessor.pop('batch_augments', None)
+    cfg.image_size = scenario.size
     if amp:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=amp)
     return cfg

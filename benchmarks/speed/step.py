@@ -10,6 +10,7 @@ Usage:
 import argparse
 import gc
 import statistics
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -33,6 +34,9 @@ CHANNELS_LAST = 'SKD + KD, channels_last'
 BEST = 'SKD + KD, teacher: all of these'
 EVERYTHING = 'SKD + KD, everything'
 KD_EVERYTHING = 'mmrazor KD, everything'
+STORED = 'SKD + KD, stored teacher'
+STORED_LAYOUT = 'SKD + KD, stored teacher, channels_last'
+FLOOR = 'hand-written loop, stored teacher'
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,6 +49,7 @@ def parse_args() -> argparse.Namespace:
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--amp', choices=['bfloat16', 'float16'], default='', help='autocast of all contenders')
     add('--compile', action='store_true', help='add a compiled teacher')
+    add('--only', nargs='+', help='contenders by their names in the table; default: all')
     add('--out', type=Path, help='write the results as JSON and draw the breakdown')
     return parser.parse_args()
 
@@ -68,6 +73,22 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
     best = [*get_paying_parts(args.device).values(), *compiled.values()]
     layout = (dict(type='mmrazor.ChannelsLastHook'),)
     kd = load(scenario, 'kd', args.amp)
+
+    def stored(method: str, *hooks: dict, path: str = '') -> Callable[[], Step]:
+        hook = dict(type='mmrazor.StoredTeacherHook', path=path or tempfile.mkdtemp())
+        return runner(method, hooks=(*hooks, dict(hook, eval_mode=scenario.eval_mode)))
+
+    def storing() -> Step:
+        path = tempfile.mkdtemp()
+        step = stored('skd_kd', path=path)()
+
+        def store(batch: dict) -> None:
+            for rows in Path(path).glob('*.rows'):
+                rows.unlink()
+            step(batch)
+
+        return store
+
     contenders = {
         BASE: runner('kd'),
         'hand-written loop': lambda: by_hand(kd, device)[0],
@@ -84,11 +105,17 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         BEST: runner('skd_kd', *best),
         EVERYTHING: runner('skd_kd', *best, hooks=layout),
         KD_EVERYTHING: runner('kd', *best, hooks=layout),
+        FLOOR: lambda: by_hand(kd, device, stored=True)[0],
+        'mmrazor KD, stored teacher': stored('kd'),
+        'SKD + KD, teacher is stored': storing,
+        STORED: stored('skd_kd'),
+        STORED_LAYOUT: stored('skd_kd', *layout),
     }
     # It has no autocast of its own.
     if args.amp or not find_spec('torchdistill'):
         del contenders['torchdistill']
-    return contenders
+    chosen = [BASE, *args.only] if args.only else contenders
+    return {name: call for name, call in contenders.items() if name in chosen}
 
 
 def collate(name: str, batch: dict) -> dict:
@@ -179,10 +206,20 @@ def main() -> None:
     _, runner = by_runner(load(scenario, 'skd_kd', args.amp))
     parts = break_down(runner, batch, args.rounds, device)
     print('\n' + ', '.join(f'{name} {value:.1f} ms' for name, value in parts.items()))
+    hook = dict(type='mmrazor.StoredTeacherHook', path=tempfile.mkdtemp())
+    hook['eval_mode'] = scenario.eval_mode
+    _, runner = by_runner(load(scenario, 'skd_kd', args.amp), (hook,))
+    runner.train_loop.run_iter(0, batch)
+    # In the place of the teacher's forward pass.
+    reading = break_down(runner, batch, args.rounds, device)
+    access = reading['teacher'] / sum(reading.values())
+    print(f'\nreading the store {reading["teacher"]:.2f} ms, {access:.2%} of the step')
     if args.out:
         settings = args.scenario, device.type, args.amp, 'compile' if args.compile else ''
         stem = '_'.join(filter(None, settings))
-        write_json(args.out, stem, batch=size, times=times, memory=memory, parts=parts)
+        write_json(
+            args.out, stem, batch=size, times=times, memory=memory, parts=parts, reading=reading
+        )
         plot(parts, args.out / f'{stem}.png')
 
 
