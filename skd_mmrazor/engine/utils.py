@@ -1,7 +1,12 @@
 """What hooks and loops share."""
 
+import contextlib
+import random
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -33,3 +38,16 @@ def expect_epochs(runner: Runner, hook: Hook) -> None:
     """
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     expect(by_epoch, f'train_cfg.by_epoch, with a {type(hook).__name__},', by_epoch, 'True')
+
+
+@contextlib.contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Puts the generators of Python, numpy and torch back to where they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -23,7 +23,7 @@ _ATTENTION = LinearSegmentedColormap.from_list('attention', ['#ffffff', COLORS['
 
 def draw_simplification(
     images: Sequence[np.ndarray],
-    labels: Sequence[int],
+    labels: Sequence[int | Sequence[int]],
     classes: Sequence[str],
     probabilities: dict[str, np.ndarray],
     attention: np.ndarray | None,
@@ -38,7 +38,8 @@ def draw_simplification(
 
     Args:
         images (Sequence[np.ndarray]): N images, uint8, (H, W) or (H, W, 3) in RGB.
-        labels (Sequence[int]): The true class of each image.
+        labels (Sequence[int | Sequence[int]]): The true class of each image, or all
+            its true classes, which may be none.
         classes (Sequence[str]): Names of the C classes.
         probabilities (dict[str, np.ndarray]): ``teacher``, ``simplified`` and
             ``student``, (N, C) each.
@@ -54,6 +55,7 @@ def draw_simplification(
         np.ndarray: The picture, uint8, (height, width, 3) in RGB.
     """
     names = [_shorten(name) for name in classes]
+    captions = [', '.join(names[int(c)] for c in np.atleast_1d(label)) for label in labels]
     entropies = {name: _entropy(p) for name, p in probabilities.items()}
     drawn = sorted(np.argsort(-entropies['teacher'], kind='stable')[:num_samples])
     limit = 1.5 * max(p[drawn].max() for p in probabilities.values())
@@ -67,7 +69,7 @@ def draw_simplification(
     bars: Any = grid[0] if attention is not None else grid[:]
     axes = bars.subgridspec(len(drawn), 4, width_ratios=[0.75, 1, 1, 1]).subplots(squeeze=False)
     for row, i in zip(axes, drawn, strict=True):
-        _draw_image(row[0], images[i], names[labels[i]])
+        _draw_image(row[0], images[i], captions[i])
         shown = np.argsort(-probabilities['teacher'][i], kind='stable')[:num_classes]
         teacher = probabilities['teacher'][i, shown]
         for ax, (kind, p) in zip(row[1:], probabilities.items(), strict=True):
@@ -86,7 +88,7 @@ def draw_simplification(
             weights = attention[drawn].mean(axis=0)[np.ix_(likely, likely)]
             _draw_attention(ax, weights, [names[c] for c in likely], 'class', 'Mean attention')
         else:
-            _draw_attention(ax, attention, [names[label] for label in labels], 'image')
+            _draw_attention(ax, attention, captions, 'image')
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 

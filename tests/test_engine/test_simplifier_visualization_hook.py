@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from mmpretrain.registry import TRANSFORMS
+from mmpretrain.structures import DataSample
 from PIL import Image
 
 from skd_mmrazor import visualization
@@ -160,7 +161,7 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     indices = np.linspace(0, len(dataset) - 1, 8).round().astype(int)
     infos = [dataset.get_data_info(i) for i in indices]
     assert all((image == info['img']).all() for image, info in zip(images, infos, strict=True))
-    assert labels == [info['gt_label'] for info in infos]
+    assert labels == [[info['gt_label']] for info in infos]
     assert classes == [str(digit) for digit in range(10)]
     assert title.startswith('Epoch 1 ')
     assert 'λ = +0.500' in title
@@ -174,6 +175,39 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     for name, z in dict(teacher=teacher, simplified=simplified, student=student).items():
         assert np.allclose(scores[name], (z / 4).softmax(dim=1), atol=1e-6), name
     assert not np.allclose(scores['teacher'], scores['simplified'], atol=1e-3)
+
+
+class WithoutLabels(torch.utils.data.Dataset):
+    """Of three samples the first has no label, the second one, the third two."""
+
+    metainfo = {}
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        sample = DataSample()
+        if index:
+            sample.set_gt_label(list(range(3, 3 + index)))
+        return dict(inputs=torch.zeros(1, 8, 8, dtype=torch.uint8), data_samples=sample)
+
+
+@pytest.mark.parametrize('unlabelled', ['samples', 'data'])
+def test_samples_of_no_label_or_of_several_are_drawn(monkeypatch, tmp_path, unlabelled):
+    drawn = []
+    draw = simplification._draw_image
+    monkeypatch.setattr(simplification, '_draw_image', lambda *a: (drawn.append(a[2]), draw(*a)))
+    runner = Runner.from_cfg(digits(tmp_path, **options()))
+    dataset = WithoutLabels()
+    expected = ['', '3', '3, 4']
+    if unlabelled == 'data':
+        monkeypatch.setattr(
+            WithoutLabels, '__getitem__', lambda *_: dict(inputs=torch.zeros(1, 8, 8))
+        )
+        expected = ['', '', '']
+    runner.val_loop.dataloader = torch.utils.data.DataLoader(dataset, collate_fn=pseudo_collate)
+    SimplifierVisualizationHook(num_samples=3).before_train(runner)
+    assert drawn == expected
 
 
 def test_among_classes_the_mean_of_the_drawn_samples_is_drawn(monkeypatch):

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...models.utils import FrozenTeacher, difference
 from ...utils import expect
-from ..utils import get_model
+from ..utils import get_model, keep_random_state
 
 _NAME = 'FrozenTeacherHook'
 # Of the largest recorded value. What is beyond rounding errs by tenths and more.
@@ -135,10 +135,14 @@ class FrozenTeacherHook(Hook):
         if self.frozen is not None:
             return
         model = get_model(runner)
-        # Not as for training, where batches are mixed at random.
-        data = model.data_preprocessor(copy.deepcopy(data_batch), training=False)
-        frozen = self._prepare(model, data['inputs'], data.get('data_samples'), runner)
         original = model.teacher.forward
+        with keep_random_state():  # Batches may be mixed at random.
+            data = model.data_preprocessor(copy.deepcopy(data_batch), training=True)
+            # What the teacher's own forward receives, after hooks that change it.
+            model.teacher.forward = lambda *batch: batch
+            inputs, samples = model.teacher(data['inputs'], data.get('data_samples'))
+            del model.teacher.forward
+        frozen = self._prepare(model, inputs, samples, runner)
 
         def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
             return (

@@ -1,7 +1,6 @@
 """Draws, while it trains, what the simplifier makes of the teacher."""
 
 import contextlib
-import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
 from ...utils import expect, is_integer
-from ..utils import expect_epochs, get_model
+from ..utils import expect_epochs, get_model, keep_random_state
 
 
 @HOOKS.register_module()
@@ -127,7 +126,7 @@ class SimplifierVisualizationHook(Hook):
         classes = (dataset.metainfo or {}).get('classes') or range(teacher.shape[1])
         return draw_simplification(
             _get_images(data['inputs'], model.data_preprocessor),
-            [int(sample.gt_label[0]) for sample in data['data_samples']],
+            [_get_labels(sample) for sample in data.get('data_samples') or [None] * size],
             [str(name) for name in classes],
             scores,
             simplifier.get_attention(teacher).cpu().numpy() if has_attention else None,
@@ -140,15 +139,27 @@ class SimplifierVisualizationHook(Hook):
 def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
     """The logits that the simplifier reads, and the student's."""
     data = model.data_preprocessor(data, False)
+    batch = data['inputs'], data.get('data_samples')
     distiller = model.distiller
     mappings = [m for mapping in distiller.loss_forward_mappings.values() for m in mapping.values()]
     record = next(mapping for mapping in mappings if mapping.get('simplify'))
-    with distiller.teacher_recorders:
-        model.teacher(data['inputs'], data['data_samples'], mode='loss')
+    recorder = distiller.teacher_recorders.get_recorder(record['recorder'])
+    # A loss may need labels that the images do not have, but is rarely recorded.
+    for mode in ('tensor', 'loss'):
+        with distiller.teacher_recorders:
+            model.teacher(*batch, mode=mode)
+        if recorder.data_buffer:
+            break
     teacher = distiller.get_record(**{**record, 'simplify': False})
     expected = '(N, C): dense ones cannot be drawn'
     expect(teacher.dim() == 2, "shape of the teacher's logits", tuple(teacher.shape), expected)
     return teacher.float(), model.student(data['inputs'], mode='tensor').float()
+
+
+def _get_labels(sample: Any) -> list[int]:
+    """All labels of a sample; it may have none."""
+    labels = None if sample is None else sample.get('gt_label')
+    return [] if labels is None else labels.tolist()
 
 
 def _get_images(inputs: list[Tensor], preprocessor: nn.Module) -> list[np.ndarray]:
@@ -172,15 +183,11 @@ def _leaving_as_it_was(model: Any) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     recorders = model.distiller.teacher_recorders.recorders.values()
     records = [list(recorder.data_buffer) for recorder in recorders]
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        with torch.no_grad(), keep_random_state():
             yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
         for recorder, record in zip(recorders, records, strict=True):
             recorder.data_buffer[:] = record
         for module, mode in modes.items():

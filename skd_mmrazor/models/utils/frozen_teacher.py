@@ -29,6 +29,8 @@ class FrozenTeacher:
         # Copied hooks are the methods of the recorders that they were.
         shared = {id(recorder): recorder for recorder in recorders.recorders.values()}
         self.module = copy.deepcopy(teacher, shared)
+        # It is run inside of the original, whose hooks have changed the inputs.
+        self.module._forward_pre_hooks.clear()
         self.mode = 'loss'
         self.dtype: torch.dtype | None = None
         self._recorders = recorders
