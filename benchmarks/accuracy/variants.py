@@ -34,8 +34,7 @@ class StudentAwareSimplifier(AttentionSimplifierConnector):
         if self.student is None:
             return query, key
         student = F.layer_norm(self._soften(self.student), self.student.shape[-1:])
-        asked = self.student_query(student).reshape(len(student), self.num_heads, -1)
-        return (query + asked.transpose(0, 1)) / 2, key
+        return (query + self.student_query(student)) / 2, key
 
 
 @MODELS.register_module()

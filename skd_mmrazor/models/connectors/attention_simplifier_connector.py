@@ -196,8 +196,8 @@ class AttentionSimplifierConnector(BaseConnector):
             Tensor: (N, N) where tokens are samples, (N, C, C) where they are
             classes; rows sum to 1.
         """
-        soft = self._soften(logits * self.current_factor)
-        return attention_weights(*self._project(soft, soft))
+        soft = self._soften(logits.to(self.q.weight.dtype) * self.current_factor)
+        return attention_weights(*self._project(soft, soft), self.num_heads)
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
@@ -215,18 +215,20 @@ class AttentionSimplifierConnector(BaseConnector):
                 in them.
         """
         self._check(feature)
+        factor = self.current_factor
         # Half precision would round away the small differences that λ makes.
         with torch.autocast(feature.device.type, enabled=False):
-            logits = feature.to(self.q.weight.dtype) * self.current_factor
-            # (groups, samples, C): samples attend within their group.
-            is_dense = logits.dim() > 2
-            samples = logits.flatten(2).transpose(1, 2) if is_dense else logits.unsqueeze(0)
-            soft = self._soften(samples)
+            logits = feature.to(self.q.weight.dtype)
+            logits = logits if factor == 1 else logits * factor
+            # The samples of a map are its locations: (N, locations, C).
+            is_map = logits.dim() > 2
+            soft = self._soften(logits.flatten(2).transpose(1, 2) if is_map else logits)
             keys = soft
-            if is_dense and soft.shape[1] > _MAX_KEYS:
+            if is_map and soft.shape[1] > _MAX_KEYS:
                 keys = F.adaptive_avg_pool1d(soft.transpose(1, 2), _MAX_KEYS).transpose(1, 2)
             change = self._attend(soft, keys) - soft
-            change = (change.transpose(1, 2) if is_dense else change).reshape(logits.shape)
+            if is_map:
+                change = change.transpose(1, 2).reshape(logits.shape)
             simplified = torch.addcmul(logits, self.current_lam, change, value=self.tau)
         if self.training and simplified.requires_grad:
             self._awaits_gradient = True
@@ -242,7 +244,7 @@ class AttentionSimplifierConnector(BaseConnector):
             self._awaits_gradient = False
 
     def _soften(self, logits: Tensor) -> Tensor:
-        soft = logits.to(self.q.weight.dtype) / self.tau
+        soft = logits / self.tau
         soft = soft.log_softmax(dim=-1) if self.softening == 'log_softmax' else soft
         return soft.maximum(soft.amax(dim=-1, keepdim=True) - _MAX_GAP)
 
@@ -250,38 +252,34 @@ class AttentionSimplifierConnector(BaseConnector):
         """Averages softened logits, which are the values of all heads.
 
         Args:
-            soft (Tensor): (groups, N, C), whose samples or classes attend.
-            keys (Tensor): (groups, M, C), which samples attend to.
+            soft (Tensor): (..., N, C), whose samples or classes attend.
+            keys (Tensor): (..., M, C), which samples attend to.
 
         Returns:
             Tensor: As ``soft``.
         """
         if self.attend_over == 'samples':
-            return attend(*self._project(soft, keys), keys)
+            return attend(*self._project(soft, keys), keys, self.num_heads)
         rows = max(1, _MAX_TOKEN_ELEMENTS // self.class_embedding.numel())
-        parts = soft.flatten(0, 1).split(rows)
+        parts = soft.reshape(-1, soft.shape[-1]).split(rows)
         if len(parts) == 1:
             return self._attend_over_classes(soft)
         averages = [checkpoint(self._attend_over_classes, x, use_reentrant=False) for x in parts]
         return torch.cat(averages).reshape(soft.shape)
 
     def _attend_over_classes(self, soft: Tensor) -> Tensor:
-        return attend(*self._project(soft, soft), soft.unsqueeze(-1)).squeeze(-1)
+        projected = self._project(soft, soft)
+        return attend(*projected, soft.unsqueeze(-1), self.num_heads).squeeze(-1)
 
     def _project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys of (..., N, C) and (..., M, C) softened logits.
+        """Queries of (..., N, C) and keys of (..., M, C) softened logits.
 
         Returns:
-            tuple[Tensor, Tensor]: (..., num_heads, N or M, head_dim) where tokens are
-            samples, (..., N, num_heads, C, head_dim) where they are classes.
+            tuple[Tensor, Tensor]: (..., N, embed_dims) and (..., M, embed_dims)
+            where tokens are samples, (..., N, C, embed_dims) where they are classes.
         """
         tokens = self._embed(soft)
-        others = tokens if keys is soft else self._embed(keys)
-        q, k = (
-            projection(x).unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)
-            for projection, x in ((self.q, tokens), (self.k, others))
-        )
-        return q, k
+        return self.q(tokens), self.k(tokens if keys is soft else self._embed(keys))
 
     def _embed(self, soft: Tensor) -> Tensor:
         tokens = F.layer_norm(soft, soft.shape[-1:])
@@ -315,10 +313,10 @@ class AttentionSimplifierConnector(BaseConnector):
                 "itself; use a larger batch, or attend_over='classes'.",
                 stacklevel=2,
             )
-        # The check synchronises CUDA, so on a GPU it stops after the first finite batch.
+        # The check synchronises CUDA, so only the first batch is checked.
         if not self._is_checked:
             # The extremes are NaN where any value is, and cost less than all of isfinite.
             finite = bool(logits.amin().isfinite() & logits.amax().isfinite())
             expected = 'finite numbers: are the checkpoint of the teacher and its inputs sound?'
             expect(finite, f'{name}: the teacher logits', 'NaN or Inf', expected)
-            self._is_checked = logits.device.type != 'cpu'
+            self._is_checked = True

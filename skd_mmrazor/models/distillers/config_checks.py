@@ -1,6 +1,7 @@
 """Mistakes in a config of SKD that would otherwise be silent."""
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -93,7 +94,7 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
     tau = getattr(simplifier, 'tau', None)
     expect(is_number(tau), f'{key}.tau', tau, f'a number as an attribute of {name}')
     with error_context(key, name, f'a function of logits of shape (N, {num_classes})'):
-        out = simplifier(torch.randn(4, num_classes))
+        out = copy.deepcopy(simplifier)(torch.randn(4, num_classes))
     sound = isinstance(out, Tensor) and out.shape == (4, num_classes) and out.isfinite().all()
     expect(bool(sound), key, f'{name} with tau={tau}', 'that its outputs are finite logits')
     learns = out.requires_grad or not any(p.requires_grad for p in simplifier.parameters())

@@ -26,10 +26,9 @@ def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float
         Tensor: One term an element.
     """
     teacher = log_teacher.exp()
-    negative_entropy = teacher * log_teacher
-    if entropy_grad == 0:
-        negative_entropy = negative_entropy.detach()
-    elif entropy_grad != 1:
+    with torch.set_grad_enabled(torch.is_grad_enabled() and entropy_grad > 0):
+        negative_entropy = teacher * log_teacher
+    if 0 < entropy_grad < 1:
         detached = negative_entropy.detach()
         negative_entropy = detached + entropy_grad * (negative_entropy - detached)
     return negative_entropy - teacher * log_student
@@ -102,11 +101,10 @@ class LogSpaceKLDivergence(KLDivergence):
         log_student = (at_least_float32(preds_S) / self.tau).log_softmax(dim=1)
         log_teacher = (at_least_float32(preds_T) / self.tau).log_softmax(dim=1)
         loss = elementwise_kl(log_student, log_teacher, self.entropy_grad)
+        weight = self.loss_weight * self.tau**2
         if self.reduction == 'batchmean':
-            loss = loss.sum() / preds_S.shape[0]
-        elif self.reduction != 'none':
-            loss = getattr(loss, self.reduction)()
-        return self.loss_weight * self.tau**2 * loss
+            return weight / preds_S.shape[0] * loss.sum()
+        return weight * (loss if self.reduction == 'none' else getattr(loss, self.reduction)())
 
 
 def check_tau(key: str, tau: float) -> None:
