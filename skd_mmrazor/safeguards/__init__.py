@@ -17,10 +17,11 @@ from . import (  # noqa: F401  (each declares its own)
     checkpoint_reading,
     checkpoint_writing,
     old_configs,
+    resuming,
     validation,
 )
-from .loaded_tensors import load_whole
+from .loaded_tensors import get_weights, load_exactly, load_whole
 
-__all__ = ['load_whole']
+__all__ = ['get_weights', 'load_exactly', 'load_whole']
 
 safeguards.apply()

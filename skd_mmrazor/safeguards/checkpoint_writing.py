@@ -13,20 +13,14 @@ from typing import IO, Any
 
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import MessageHub
+from mmengine.runner import Runner
 
 from ..compat.patches import safeguards
+from ..utils.files import write_beside
 
-
-@contextlib.contextmanager
-def _beside(path: str | os.PathLike) -> Iterator[str]:
-    """Gives the name of a file that takes the place of another when it is whole."""
-    part = f'{os.fspath(path)}.tmp'
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(part)
+# In the message hub: checkpoints that are to be removed once the next one is in place.
+OUTDATED = 'outdated_checkpoints'
 
 
 @safeguards.replacing(
@@ -39,7 +33,7 @@ def put_whole(original: Callable) -> Callable:
 
     @functools.wraps(original)
     def put(self: LocalBackend, obj: bytes, filepath: str | os.PathLike) -> None:
-        with _beside(filepath) as part:
+        with write_beside(filepath) as part:
             original(self, obj, part)
 
     return put
@@ -54,27 +48,43 @@ def open_whole(original: None) -> Callable:
 
     @contextlib.contextmanager
     def open_beside(path: str, mode: str) -> Iterator[IO]:
-        with _beside(path) as part, open(part, mode) as file:
+        with write_beside(path) as part, open(part, mode) as file:
             yield file
 
     return open_beside
 
 
 class _RemoveLater:
-    """A file backend whose removals wait."""
+    """A file backend whose removals wait.
 
-    def __init__(self, backend: Any) -> None:
+    Checkpoints say what waits, so that a run that is killed meanwhile removes it when
+    it is resumed.
+    """
+
+    def __init__(self, backend: Any, message_hub: MessageHub) -> None:
         self.backend = backend
+        self.message_hub = message_hub
         self.waiting: list[Callable[[], None]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
 
     def remove(self, path: str) -> None:
-        self.waiting.append(functools.partial(self.backend.remove, path))
+        self._wait(self.backend.remove, path)
 
     def rmtree(self, path: str) -> None:
-        self.waiting.append(functools.partial(self.backend.rmtree, path))
+        self._wait(self.backend.rmtree, path)
+
+    def _wait(self, remove: Callable, path: str) -> None:
+        self.waiting.append(functools.partial(remove, path))
+        outdated = self.message_hub.get_info(OUTDATED, [])
+        self.message_hub.update_info(OUTDATED, [*outdated, path])
+
+    def flush(self) -> None:
+        """Removes what waits."""
+        for remove in self.waiting:
+            remove()
+        self.message_hub.update_info(OUTDATED, [])
 
 
 @safeguards.replacing(
@@ -86,17 +96,17 @@ def remove_last(original: Callable) -> Callable:
     """Removes outdated checkpoints once the new one is in place."""
 
     @functools.wraps(original)
-    def save(self: CheckpointHook, *args: Any, **kwargs: Any) -> None:
+    def save(self: CheckpointHook, runner: Runner, *args: Any, **kwargs: Any) -> None:
         backend = getattr(self, 'file_backend', None)
-        if backend is None:
-            # A validation without training has set up no storage.
-            original(self, *args, **kwargs)
+        # A validation without training has set up no storage; the best checkpoint is
+        # followed by the last one, within the same call.
+        if backend is None or isinstance(backend, _RemoveLater):
+            original(self, runner, *args, **kwargs)
             return
-        self.file_backend = _RemoveLater(backend)
+        self.file_backend = _RemoveLater(backend, runner.message_hub)
         try:
-            original(self, *args, **kwargs)
-            for remove in self.file_backend.waiting:
-                remove()
+            original(self, runner, *args, **kwargs)
+            self.file_backend.flush()
         finally:
             self.file_backend = backend
 

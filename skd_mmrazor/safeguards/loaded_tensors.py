@@ -1,5 +1,6 @@
 """Which parameters and buffers of a model a checkpoint was loaded into."""
 
+import contextlib
 from typing import NoReturn
 
 from mmengine.runner import load_checkpoint
@@ -115,6 +116,32 @@ def load_whole(model: nn.Module, filename: str, part: str = 'model', key: str = 
     checkpoint = load_checkpoint(model, str(filename), map_location='cpu')
     tensors.expect_all(f'{part} ({describe(model)})', checkpoint=checkpoint)
     return checkpoint
+
+
+def load_exactly(model: nn.Module, weights: dict[str, Tensor], part: str, key: str) -> None:
+    """Loads weights that are those of a model, no fewer and no more.
+
+    Args:
+        model (nn.Module): The model.
+        weights (dict[str, Tensor]): By the names of the model.
+        part (str): What to call the model in errors.
+        key (str): What to call the checkpoint in errors.
+
+    Raises:
+        ValueError: They do not fit, or the model has no place for some.
+    """
+    tensors = LoadedTensors(model, key)
+    unused: list[str] = []
+    # Of other shapes torch complains at the end, of each of them.
+    with contextlib.suppress(RuntimeError):
+        unused = model.load_state_dict(weights, strict=False).unexpected_keys
+    name = f'{part} ({describe(model)})'
+    tensors.expect_all(name, checkpoint=weights)
+    if unused:
+        raise ValueError(
+            f'{key} does not fit the {name}: it has {len(unused)} more parameters and buffers. '
+            f'The first is {unused[0]!r}.'
+        )
 
 
 def describe(model: nn.Module) -> str:

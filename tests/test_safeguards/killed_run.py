@@ -1,7 +1,7 @@
-"""A run that kills itself in the middle of a write: ``killed_run.py WORK_DIR FILE``.
+"""A run that kills itself while it saves: ``killed_run.py WORK_DIR FILE STACK [AFTER]``.
 
-It saves ``epoch_1.pth`` whole; then, in its second epoch, half of the first thing
-that is written to FILE.
+It saves ``epoch_1.pth`` whole; then, once the file AFTER is in place, half of the first
+thing that is written to FILE, or nothing of it, where it is removed.
 """
 
 import builtins
@@ -37,15 +37,24 @@ class HalfFile:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_in(name, runner):
-    """Patches ``open`` for files of that name, with whatever is appended to it."""
+def kill_in(name, runner, after=''):
+    """Patches ``open`` and ``remove`` for that name, with whatever is appended to it."""
+
+    def is_doomed(path):
+        is_ready = runner.epoch > 0 and os.path.exists(os.path.join(runner.work_dir, after))
+        return is_ready and os.path.basename(path).startswith(name)
 
     def killing_open(path, mode='r', *args, **kwargs):
         file = original(path, mode, *args, **kwargs)
-        doomed = 'w' in mode and runner.epoch > 0 and os.path.basename(path).startswith(name)
-        return HalfFile(file) if doomed else file
+        return HalfFile(file) if 'w' in mode and is_doomed(path) else file
+
+    def killing_remove(path):
+        if not str(path).endswith('.tmp') and is_doomed(path):
+            os.kill(os.getpid(), signal.SIGKILL)
+        remove(path)
 
     original, builtins.open = builtins.open, killing_open
+    remove, os.remove = os.remove, killing_remove
 
 
 class Score(BaseMetric):
@@ -68,7 +77,7 @@ class Model(BaseModel):
         return dict(loss=output.square().mean()) if mode == 'loss' else [output]
 
 
-def build(work_dir, **arguments):
+def build(work_dir, max_epochs=2, **arguments):
     def loader():
         return torch.utils.data.DataLoader([dict(inputs=torch.ones(2))] * 4, batch_size=2)
 
@@ -76,14 +85,13 @@ def build(work_dir, **arguments):
         Model(),
         str(work_dir),
         train_dataloader=loader(),
-        train_cfg=dict(by_epoch=True, max_epochs=2),
+        train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         val_dataloader=loader(),
         val_cfg=dict(),
         val_evaluator=Evaluator(Score()),
-        default_hooks=dict(checkpoint=KEEP_ONE),
         experiment_name=str(work_dir),
-        **arguments,
+        **{'default_hooks': dict(checkpoint=KEEP_ONE), **arguments},
     )
     Score.epoch = lambda: runner.epoch
     return runner
@@ -93,5 +101,5 @@ if __name__ == '__main__':
     if sys.argv[3] == 'plugin':
         import skd_mmrazor.safeguards  # noqa: F401
     runner = build(sys.argv[1])
-    kill_in(sys.argv[2], runner)
+    kill_in(sys.argv[2], runner, *sys.argv[4:])
     runner.train()

@@ -1,19 +1,24 @@
 import builtins
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.fileio import LocalBackend
 from mmengine.runner import find_latest_checkpoint
+from mmengine.runner.runner import find_latest_checkpoint as find
+
+from skd_mmrazor.utils.files import write_beside
 
 from ..conftest import run_python
 from .killed_run import build
 
 
-def kill(work_dir, name, stack):
+def kill(work_dir, name, stack, *after):
     run_python(
-        *('-m', 'tests.test_safeguards.killed_run', work_dir, name, stack),
+        *('-m', 'tests.test_safeguards.killed_run', work_dir, name, stack, *after),
         returncode=-signal.SIGKILL,
     )
 
@@ -44,6 +49,89 @@ def test_a_killed_run_leaves_whole_files_only(tmp_path, name, left):
     assert runner.epoch == 2
     assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
     assert epochs(tmp_path)['epoch_2.pth'] == 2
+    assert not list(tmp_path.glob('*.tmp'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('name', 'after', 'left'),
+    [
+        (
+            'last_checkpoint',
+            'epoch_2.pth',
+            {'epoch_1.pth', 'epoch_2.pth', 'best_score_epoch_1.pth'},
+        ),
+        ('epoch_1.pth', 'epoch_2.pth', {'epoch_1.pth', 'epoch_2.pth', 'best_score_epoch_1.pth'}),
+        (
+            'epoch_2.pth',
+            'best_score_epoch_2.pth',
+            {'epoch_2.pth', 'best_score_epoch_1.pth', 'best_score_epoch_2.pth'},
+        ),
+        (
+            'best_score_epoch_1.pth',
+            'best_score_epoch_2.pth',
+            {'epoch_2.pth', 'best_score_epoch_1.pth', 'best_score_epoch_2.pth'},
+        ),
+    ],
+    ids=['naming the last', 'removing the last', 'saving again', 'removing the best'],
+)
+def test_a_run_that_is_killed_after_it_saved_goes_on_from_there(tmp_path, name, after, left):
+    """And what was outdated is removed, though the run that knew of it is dead."""
+    kill(tmp_path, name, 'plugin', after)
+    assert set(epochs(tmp_path)) == left
+    runner = build(tmp_path, resume=True, max_epochs=3)
+    runner.load_or_resume()
+    assert runner.epoch == 2
+    runner.train()
+    assert epochs(tmp_path) == {'epoch_3.pth': 3, 'best_score_epoch_3.pth': 3}
+    assert not list(tmp_path.glob('*.tmp'))
+
+
+def test_resuming_takes_the_newest_whole_checkpoint(tmp_path):
+    build(tmp_path, default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1))).train()
+    first, second = (tmp_path / f'epoch_{epoch}.pth' for epoch in (1, 2))
+    named = tmp_path / 'last_checkpoint'
+    # One that an older run has left, or a copy without times, does not count.
+    shutil.copy(first, tmp_path / 'epoch_100.pth')
+    os.utime(tmp_path / 'epoch_100.pth', (0, 0))
+    assert find(tmp_path) == str(second)
+    named.write_text(str(first))
+    os.utime(named, ns=(second.stat().st_mtime_ns - 1,) * 2)
+    assert find(tmp_path) == str(second)
+    os.utime(named, ns=(second.stat().st_mtime_ns + 1,) * 2)
+    assert find(tmp_path) == str(first), 'what was trained from is not overridden'
+    named.write_text(str(second))
+    second.write_bytes(second.read_bytes()[:-100])
+    assert find(tmp_path) == str(first)
+    first.write_bytes(b'')
+    assert find(tmp_path) == str(second), 'whose error names it'
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """Whatever their order, the file is one of theirs and whole."""
+    path = tmp_path / 'epoch_1.pth'
+    with write_beside(path) as a, write_beside(path) as b:
+        assert os.path.dirname(a) == os.path.dirname(b) == str(tmp_path)
+        Path(a).write_bytes(b'aaaa')
+        Path(b).write_bytes(b'b')
+    assert path.read_bytes() == b'aaaa'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    leftover = tmp_path / f'epoch_1.pth.{"0" * 32}.tmp'
+    leftover.touch()
+    mine = tmp_path / 'mine.tmp'
+    mine.touch()
+    with write_beside(tmp_path / 'epoch_2.pth') as part:
+        assert not leftover.exists()
+        with write_beside(tmp_path / 'epoch_3.pth'):
+            assert os.path.exists(part), 'its writer is alive'
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'epoch_2.pth',
+        'epoch_3.pth',
+        mine.name,
+    }
 
 
 @pytest.mark.slow
@@ -80,7 +168,8 @@ def test_files_take_their_place_when_they_are_whole(tmp_path, monkeypatch):
 
     written = {'epoch_1.pth', 'epoch_2.pth', 'best_score_epoch_1.pth', 'last_checkpoint'}
     assert written < {target for _, target, _ in moved}
-    assert all(source == f'{target}.tmp' and size > 0 for source, target, size in moved)
+    assert all(source.startswith(f'{target}.') and size > 0 for source, target, size in moved)
+    assert len({source for source, _, _ in moved}) == len(moved), 'each has a name of its own'
     assert not {target for _, target, _ in moved} & set(opened)
     assert not list(tmp_path.rglob('*.tmp'))
 

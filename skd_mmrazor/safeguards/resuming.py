@@ -1,0 +1,106 @@
+"""A run that was killed while it saved goes on from its newest whole checkpoint.
+
+mmengine resumes from what the file ``last_checkpoint`` names. Killed before that is
+written, a run has a newer one; and what it was about to remove stays for good.
+"""
+
+import functools
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
+
+from ..compat.patches import safeguards
+from ..utils.files import remove_leftovers
+from .checkpoint_writing import OUTDATED
+
+
+@safeguards.replacing(
+    'mmengine.runner.runner.find_latest_checkpoint',
+    'mmengine.runner._flexible_runner.find_latest_checkpoint',
+    reason='a run that is killed between a checkpoint and the file `last_checkpoint`, or whose '
+    'last checkpoint is damaged, does not resume from the newest whole one',
+)
+def find_newest_whole_checkpoint(original: Callable) -> Callable:
+    """Looks beside the checkpoint that ``last_checkpoint`` names for newer ones."""
+
+    @functools.wraps(original)
+    def find(path: str) -> str | None:
+        last = original(path)
+        if last and os.path.exists(last) and not os.path.isfile(last):
+            return last  # A folder, as DeepSpeed saves it.
+        folder = os.path.dirname(last) if last else path
+        named = Path(path, 'last_checkpoint').stat().st_mtime_ns if last else 0
+        number = _get_number(last) if last else 0
+        found = {}
+        for file in Path(folder).glob(_get_pattern(last)):
+            # Of the same run: a folder may have checkpoints of an older one.
+            later = _get_number(file) > number and file.stat().st_mtime_ns > named
+            if zipfile.is_zipfile(file) and (later or _get_number(file) <= number):
+                found[_get_number(file)] = str(file)
+        newest = found[max(found)] if found else last
+        if newest != last:
+            message = (
+                f'{last} was the last checkpoint to be named, {newest} is the newest whole one.'
+            )
+            print_log(message, 'current', logging.WARNING)
+        return newest
+
+    return find
+
+
+def _get_number(path: str | Path) -> int:
+    return int((re.findall(r'\d+', Path(path).stem) or [0])[-1])
+
+
+def _get_pattern(last: str | None) -> str:
+    """The names of the checkpoints of a run, which differ in a number."""
+    return re.sub(r'\d+', '*', os.path.basename(last)) if last else '[ei][pt]*_*.pth'
+
+
+@safeguards.replacing(
+    'mmengine.hooks.CheckpointHook.before_train',
+    reason='outdated checkpoints of a run that is killed before it removes them stay for good',
+)
+def remove_outdated(original: Callable) -> Callable:
+    """Finishes what a killed run was about to do."""
+
+    @functools.wraps(original)
+    def before_train(self: CheckpointHook, runner: Runner) -> None:
+        if runner._resume:
+            _take_over_best(self, runner)
+        original(self, runner)
+        remove_leftovers(Path(self.out_dir))
+        for path in runner.message_hub.get_info(OUTDATED, []):
+            # Of this run: one that was resumed elsewhere leaves the first alone.
+            if os.path.dirname(path) == str(self.out_dir) and os.path.isfile(path):
+                os.remove(path)
+        runner.message_hub.update_info(OUTDATED, [])
+
+    return before_train
+
+
+def _take_over_best(hook: CheckpointHook, runner: Runner) -> None:
+    """Takes over a best checkpoint that the last one does not know of."""
+    info = runner.message_hub.runtime_info
+    folder, last = os.path.split(info.get('last_ckpt', ''))
+    if not hook.save_best or not os.path.isfile(os.path.join(folder, last)):
+        return
+    for key in hook.key_indicators:
+        best = os.path.join(folder, f'best_{key}_{last}'.replace('/', '_'))
+        age = [
+            os.stat(path).st_mtime_ns
+            for path in (best, os.path.join(folder, last))
+            if os.path.isfile(path)
+        ]
+        if len(age) == 2 and age[0] > age[1]:
+            saved = CheckpointLoader.load_checkpoint(best, map_location='cpu')
+            found = saved['message_hub']['runtime_info']
+            info.update({k: v for k, v in found.items() if k.startswith('best_') or k == OUTDATED})

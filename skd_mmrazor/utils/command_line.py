@@ -1,0 +1,150 @@
+"""What the command line tools share: arguments, configs, and the ends of mistakes."""
+
+import argparse
+import contextlib
+import os
+import pickle
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import BaseLoop
+
+from . import checks
+from .checks import error_context, expect
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Runs a tool. A mistake of its user ends it with one sentence and exit code 1.
+
+    ``SKD_TRACEBACK=1`` in the environment shows the traceback of a mistake too.
+    Errors in the middle of a training, and defects of this project, always have one.
+
+    Args:
+        main (Callable): The tool, which takes no argument.
+
+    Raises:
+        SystemExit: The sentence, after a mistake.
+    """
+    try:
+        main()
+    except Exception as error:
+        if os.environ.get('SKD_TRACEBACK') or not _is_mistake(error):
+            raise
+        name = os.path.basename(sys.argv[0])
+        sys.exit(f'{name}: error: {_describe(error)} (SKD_TRACEBACK=1 shows the traceback)')
+
+
+def _is_mistake(error: Exception) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    innermost = frames[-1].f_code.co_filename
+    if isinstance(error, OSError) or innermost == checks.__file__:
+        return True
+    for frame in frames:
+        if isinstance(frame.f_locals.get('self'), BaseLoop) and frame.f_code.co_name != '__init__':
+            return False  # Training or testing was under way.
+    own = (Path(__file__).parents[1], Path(sys.argv[0]).resolve().parent)
+    is_own = any(folder in Path(innermost).resolve().parents for folder in own)
+    # What this project raises for its users is of these types.
+    return not is_own or isinstance(error, (ValueError, ImportError, pickle.UnpicklingError))
+
+
+def _describe(error: Exception) -> str:
+    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if 'Original Traceback' in message:  # Of a worker of a data loader.
+        return textwrap.shorten(message.strip().splitlines()[-1], 1000)
+    return textwrap.shorten(f'{type(error).__name__}: {message}', 1000)
+
+
+def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
+    """Reads a config of a model.
+
+    Args:
+        path (str or PathLike): The file.
+        options (dict, optional): Settings to override. Defaults to None.
+
+    Raises:
+        ValueError: It cannot be read, has no model, or does not take the options.
+    """
+    with error_context('config', str(path), 'a config file of mmengine'):
+        cfg = Config.fromfile(path)
+    if options:
+        with error_context('--cfg-options', options, 'settings that the config can take'):
+            cfg.merge_from_dict(options)
+    expect(isinstance(cfg.get('model'), dict), 'config', str(path), 'one with a model')
+    return cfg
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--cfg-options``.
+
+    Args:
+        parser (ArgumentParser): Of the tool.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        type=setting,
+        action=DictAction,
+        help='override settings of the config by key=value pairs; lists as key="[a,b]" or key=a,b, '
+        'nested ones as key="[(a,b),(c,d)]", without white space',
+    )
+
+
+def setting(text: str) -> str:
+    """Checks an argument of the form ``KEY=VALUE``, for ``type`` of argparse.
+
+    Args:
+        text (str): The argument.
+
+    Raises:
+        ArgumentTypeError: It has another form.
+    """
+    key, separator, value = text.partition('=')
+    with contextlib.suppress(AssertionError):  # Brackets that do not match.
+        DictAction._parse_iterable(value)
+        if key and separator:
+            return text
+    raise argparse.ArgumentTypeError(f'{text!r}, expected KEY=VALUE')
+
+
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """Makes a ``type`` of argparse for a file to write.
+
+    Args:
+        *suffixes (str): How its name may end.
+    """
+
+    def check(text: str) -> Path:
+        if Path(text).suffix not in suffixes or Path(text).is_dir():
+            raise argparse.ArgumentTypeError(f'{text!r}, expected a file {" or ".join(suffixes)}')
+        return Path(text)
+
+    return check
+
+
+def keep_existing(paths: Iterable[Path], force: bool) -> None:
+    """Refuses to write what exists already.
+
+    Args:
+        paths (Iterable[Path]): Files to write.
+        force (bool): Whether to write them all the same, by ``--force``.
+
+    Raises:
+        FileExistsError: One exists.
+    """
+    for path in paths:
+        if path.exists() and not force:
+            raise FileExistsError(f'{path} exists already, expected a new name or --force.')
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--force``.
+
+    Args:
+        parser (ArgumentParser): Of the tool.
+    """
+    parser.add_argument('--force', action='store_true', help='write over files that exist')
