@@ -1,9 +1,6 @@
-"""Bad configs either train or are refused by a message that names their key.
+"""Bad configs are refused by a message that names their key, the value and what is expected.
 
-Valid configs are mutated, once or twice: keys misspelt, added and removed, values
-replaced, moved and doubled. ``test_mutated_configs`` tries 2,500 of them, which
-hypothesis draws alike in every run, and ``test_a_misspelt_key_is_never_ignored``
-all 885 misspellings of every key of the valid ones.
+``test_mutated_configs.py`` tries every key of the valid configs that stand here.
 """
 
 import copy
@@ -13,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from mmrazor.registry import MODELS
 
 import skd_mmrazor
@@ -99,21 +94,6 @@ VALID = {
     ),
 }
 
-VALUES = [
-    *(None, True, False, 0, 1, -1, 2, 7, 10, 0.5, -0.5, 1e-30, 1e-300, 1e300, 10**400),
-    *(float('nan'), float('inf'), -float('inf')),
-    *('', 'x', b'fc', 'fc', 'gt_labels', 'head.fc', 'head', 'neck', 'backbone.conv1', FORWARD),
-    *('loss_kl', 'loss_dkd', 'preds_S', 'preds_T', 'teacher', 'none', 'sum', 'classes'),
-    *('KLDivergence', 'CrossEntropyLoss', 'L2Loss', 'DKDLoss', 'SKDDistiller'),
-    *('OFDDistiller', 'BYOTDistiller', 'OFDLoss', 'BYOTConnector', 'nowhere.X', 'a.b.c'),
-    *('AttentionSimplifierConnector', 'ModuleInputs', 'FunctionOutputs', 'Parameter'),
-    *([], {}, (), [1], [{}], {'x': 1}, {'type': 'KLDivergence'}, {'type': 'Nope'}, {1}),
-    *(dict, torch.nn.Linear, torch.nn.Identity),
-]
-
-
-KINDS = ['replace'] * 5 + ['tweak'] * 3 + ['move'] * 2 + ['delete', 'add', 'classes']
-
 
 def paths(node, path=()):
     """Every key of nested dicts, but for the type of the distiller itself."""
@@ -135,41 +115,6 @@ def rename(cfg, path, name):
     items = [(name if key == path[-1] else key, value) for key, value in owner.items()]
     owner.clear()
     owner.update(items)
-
-
-@st.composite
-def mutated_configs(draw):
-    """A config, the classes of student and teacher, and what was changed."""
-    cfg = copy.deepcopy(VALID[draw(st.sampled_from(list(VALID)))])
-    classes = [10, 10]
-    changes = []
-    for _ in range(draw(st.integers(1, 2))):
-        path = draw(st.sampled_from(list(paths(cfg))))
-        key = path[-1]
-        kind = draw(st.sampled_from(KINDS))
-        if kind == 'replace':
-            parent(cfg, path)[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
-        elif kind == 'tweak':
-            value = parent(cfg, path)[key]
-            if isinstance(value, (int, float)):
-                parent(cfg, path)[key] = not value if isinstance(value, bool) else 2 * value
-        elif kind == 'move':
-            other = draw(st.sampled_from(list(paths(cfg))))
-            parent(cfg, path)[key] = copy.deepcopy(parent(cfg, other)[other[-1]])
-        elif kind == 'delete':
-            del parent(cfg, path)[key]
-        elif kind == 'add':
-            key = draw(
-                st.sampled_from(['tua', 'data_idx', 'loss_x', 'num_classes', 'logits_module'])
-            )
-            parent(cfg, path)[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
-        else:
-            key = 'num_classes'
-            classes[draw(st.integers(0, 1))] = draw(st.sampled_from([2, 7, 11]))
-        changes.append((kind, path, key))
-        if not list(paths(cfg)):
-            break
-    return cfg, classes, changes
 
 
 def train_step(cfg, classes=(10, 10)):
@@ -199,14 +144,14 @@ def assert_trains(distiller):
 
 
 def assert_is_ours(error, *names):
-    """The error was raised in this package and names a key that was changed."""
+    """The error was raised in this package, in its form, and has one of these names."""
     frames = traceback.extract_tb(error.__traceback__)
     assert Path(frames[-1].filename).is_relative_to(Path(skd_mmrazor.__file__).parent), frames
     assert type(error) in (ValueError, TypeError)  # mmengine may rebuild it from one string
     message = str(error)
     assert 'expected' in message, message
     assert 'distiller.' in message, message
-    assert any(str(name) in message for name in names), (message, names)
+    assert not names or any(str(name) in message for name in names), (message, names)
 
 
 @pytest.mark.parametrize('name', VALID)
@@ -329,37 +274,3 @@ def test_running_out_of_memory_stays_what_it_is():
     """mmengine and users act on that type."""
     with pytest.raises(torch.cuda.OutOfMemoryError), name_loss(None):
         raise torch.cuda.OutOfMemoryError('CUDA out of memory')
-
-
-@pytest.mark.slow
-@settings(
-    max_examples=2500,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-@given(mutated_configs())
-def test_mutated_configs(mutated):
-    cfg, classes, changes = mutated
-    try:
-        trained = train_step(cfg, classes)
-    except Exception as error:
-        assert_is_ours(error, *(key for _, path, added in changes for key in (*path, added)))
-    else:
-        assert_trains(trained)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', VALID)
-def test_a_misspelt_key_is_never_ignored(name):
-    for path in paths(VALID[name]):
-        key = path[-1]
-        if path[:-1] == ('distill_deliveries',):  # nothing refers to these names
-            continue
-        for misspelt in (f'{key}s', key[:-1], key.upper()):
-            cfg = copy.deepcopy(VALID[name])
-            rename(cfg, path, misspelt)
-            with pytest.raises((ValueError, TypeError)) as caught:
-                train_step(cfg)
-            assert_is_ours(caught.value, misspelt, key)
