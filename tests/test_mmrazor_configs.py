@@ -110,6 +110,7 @@ def test_a_generators_distiller_is_refused(name, data):
         train(cfg)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize('name', [name for name in DATA_FREE if 'dafl' in name])
 def test_two_processes_of_a_data_free_config_hold_the_same_simplifier(name, tmp_path, monkeypatch):
     """Each process generates images of its own."""

@@ -12,7 +12,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ('num_workers', 'persistent'), [(0, False), (2, False), (2, True)], ids=str
+    ('num_workers', 'persistent'),
+    [
+        pytest.param(0, False, marks=pytest.mark.nightly),
+        pytest.param(2, False, marks=pytest.mark.nightly),
+        (2, True),
+    ],
+    ids=str,
 )
 def test_a_killed_run_resumes_bitwise(tmp_path, num_workers, persistent):
     """Student, simplifier and optimizer equal those of a run that never stopped."""
