@@ -1,8 +1,12 @@
 """The CIFAR-100 benchmark of the distillation literature, with and without SKD.
 
 Trains the teachers, then pairs of networks by methods by seeds, one run a GPU
-(one at a time without any), and prints a table. It can be killed at any time and
-started again: a finished run is not repeated, others go on.
+(one at a time without any), and prints a table: the last epoch, by which configs are
+compared, the best one, and what was published. It can be killed at any time and started
+again: a finished run is not repeated, others go on.
+
+SKD beside a feature method adds a divergence on the logits. It is compared with the
+control that has one too, ``--methods fitnets-kd skd_fitnets``.
 
 Usage:
     python -m benchmarks.accuracy.cifar100 [--pairs resnet32x4_resnet8x4 ...]
@@ -12,12 +16,15 @@ Usage:
 
 import argparse
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import torch
 
+from .published import PUBLISHED
 from .runs import ROOT, Run, train_all
-from .summary import plot, summarise, to_markdown, write_csv
+from .scalars import read_scalars
+from .summary import format_mean, get_machine, plot, summarise, to_markdown, write_csv
 
 CONFIGS = ROOT / 'configs' / 'cifar100'
 CONTROLS = ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'cifar100'
@@ -34,7 +41,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add('--pairs', nargs='+', default=PAIRS, choices=PAIRS, help='default: all', metavar='PAIR')
-    add('--methods', nargs='+', default=METHODS, help="also 'student' (alone), 'crd', 'skd_crd' …")
+    add(
+        '--methods',
+        nargs='+',
+        default=METHODS,
+        help="also 'student' (alone), 'crd', 'crd-kd', 'skd_crd' …",
+    )
     add('--seeds', type=int, default=3, help='seeds 0 to SEEDS - 1')
     add('--dataset', choices=DATASETS, default='cifar100')
     add('--epochs', type=int, default=240, help='all milestones are scaled with them')
@@ -42,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     add('--gpus', nargs='+', help='default: all', default=_get_gpus())
     add('--work-dir', type=Path, help='default: work_dirs/benchmark_DATASET_EPOCHSe')
     add('--cfg-options', nargs='+', default=[], help='overrides of every config, K=V')
-    add('--dry-run', action='store_true', help='print the commands and stop')
+    add('--dry-run', action='store_true', help='print the commands and what they cost, and stop')
     args = parser.parse_args()
     args.work_dir = args.work_dir or Path(f'work_dirs/benchmark_{args.dataset}_{args.epochs}e')
     for pair in args.pairs:
@@ -95,6 +107,65 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
     return list(teachers.values()), list(students.values())
 
 
+def get_control(name: str) -> str:
+    """What a config is compared with: the same losses without SKD.
+
+    Args:
+        name (str): Of the config.
+    """
+    plain = name.removeprefix('skd_')
+    method, networks = plain.split('_', 1)
+    control = f'{method}-kd_{networks}'
+    added = plain != name and (CONFIGS / f'{control}.py').exists()
+    return control if added else plain
+
+
+def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
+    """The best epoch of finished runs, and what was published, by config.
+
+    Args:
+        runs (list[Run]): The runs.
+    """
+    best: dict[str, list[float]] = {}
+    for run in runs:
+        found = [r[METRIC] for r in read_scalars(run.work_dir)['val'] if METRIC in r]
+        if run.result is not None and found:
+            best.setdefault(run.config.stem, []).append(max(found))
+    names = {run.config.stem: run.config.stem.removesuffix(SUFFIX) for run in runs}
+    return {
+        'best epoch': {name: format_mean(values) for name, values in best.items()},
+        'published': {name: PUBLISHED.get(short, '') for name, short in names.items()},
+    }
+
+
+def print_cost(runs: list[Run], args: argparse.Namespace) -> None:
+    """Measures each config once, and prints what the runs cost that have not finished.
+
+    Args:
+        runs (list[Run]): All runs.
+        args (argparse.Namespace): The command line.
+    """
+    from .cost import measure  # It builds models.
+
+    count = Counter(run.config for run in runs if run.result is None)
+    runs_by_config = {run.config: run for run in runs}
+    unit = 'GPU' if args.gpus != [''] else 'CPU'
+    hours = megabytes = 0.0
+    print(f'\n| config | runs | ms a step | {unit} hours each | MB each |\n' + '|---' * 5 + '|')
+    for config, number in count.items():
+        cost = measure(runs_by_config[config])
+        each = cost.hours(args.epochs)
+        cells = config.stem, number, f'{cost.step:.1f}', f'{each:.2f}', f'{cost.megabytes:.0f}'
+        print(f'| {" | ".join(map(str, cells))} |', flush=True)
+        hours += number * each
+        megabytes += number * cost.megabytes
+    print(
+        f'\n{count.total()} runs: {hours:.1f} {unit} hours, {hours / len(args.gpus):.1f} hours on '
+        f'{len(args.gpus)} at once, and {megabytes / 1000:.2f} GB of checkpoints; by steps on '
+        f'random images, without the reading of images. {get_machine()}'
+    )
+
+
 def main() -> None:
     """Runs everything; writes ``results.md``, ``.csv`` and ``.png`` to the work dir."""
     args = parse_args()
@@ -102,14 +173,15 @@ def main() -> None:
     if args.dry_run:
         for run in teachers + students:
             env = ' '.join(f'{key}={value}' for key, value in run.env.items())
-            print(env, shlex.join(run.command('train', '--resume')))
+            print(env, shlex.join(run.command('train', '--resume')), flush=True)
+        print_cost(teachers + students, args)
         return
     failed = train_all(teachers, args.gpus)
     if failed:
         raise SystemExit(f'{len(failed)} of {len(teachers)} teachers failed.')
     failed = train_all(students, args.gpus)
-    rows = summarise(teachers + students, METRIC)
-    table = to_markdown(rows, METRIC)
+    rows = summarise(teachers + students, METRIC, get_control)
+    table = to_markdown(rows, METRIC, get_columns(teachers + students))
     print('\n' + table)
     (args.work_dir / 'results.md').write_text(table + '\n')
     write_csv(rows, args.work_dir / 'results.csv')

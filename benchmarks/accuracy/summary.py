@@ -3,6 +3,7 @@
 import csv
 import os
 import platform
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from .runs import Run
+
+Base = str | Callable[[str], str] | None
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Row:
         return float(stats.t.ppf(0.975, n - 1) * stats.sem(self.paired)) if n > 1 else float('nan')
 
 
-def summarise(runs: list[Run], metric: str, base: str | None = None) -> list[Row]:
+def summarise(runs: list[Run], metric: str, base: Base = None) -> list[Row]:
     """Collects the results of runs.
 
     ``skd_x`` is compared with ``x``, or all configs with one.
@@ -52,7 +55,8 @@ def summarise(runs: list[Run], metric: str, base: str | None = None) -> list[Row
     Args:
         runs (list[Run]): The runs; those without a result are left out.
         metric (str): Such as ``'accuracy/top1'``.
-        base (str, optional): Name of the one. Defaults to None.
+        base (str or Callable, optional): Name of the one, or what gives the name of that
+            which a config is compared with. Defaults to None.
 
     Returns:
         list[Row]: For each config one, in the order of the runs.
@@ -64,19 +68,19 @@ def summarise(runs: list[Run], metric: str, base: str | None = None) -> list[Row
     return pair(values, base)
 
 
-def pair(values: dict[str, dict[int, float]], base: str | None = None) -> list[Row]:
+def pair(values: dict[str, dict[int, float]], base: Base = None) -> list[Row]:
     """Pairs values by seed.
 
     Args:
         values (dict[str, dict[int, float]]): By name and seed.
-        base (str, optional): As of :func:`summarise`. Defaults to None.
+        base (str or Callable, optional): As of :func:`summarise`. Defaults to None.
 
     Returns:
         list[Row]: For each name one, in their order.
     """
     rows = []
     for name, mine in values.items():
-        other = base or name.removeprefix('skd_')
+        other = base(name) if callable(base) else base or name.removeprefix('skd_')
         theirs = values.get(other, {}) if other != name else {}
         paired = np.array([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
         rows.append(Row(name, mine, other if len(paired) else '', paired))
@@ -90,21 +94,36 @@ def get_machine() -> str:
     return f'{device}, {os.cpu_count()} cores, {versions}'
 
 
-def to_markdown(rows: list[Row], metric: str) -> str:
-    """The table, with the machine below it."""
-    lines = [
-        f'| config | {metric} | seeds | minus {_get_base(rows)}, 95 % |',
-        '|---|---|---|---|',
-    ]
+def format_mean(values: Iterable[float]) -> str:
+    """A mean, with the standard deviation of several values."""
+    values = list(values)
+    spread = f' ± {np.std(values, ddof=1):.2f}' if len(values) > 1 else ''
+    return f'{np.mean(values):.2f}{spread}' if values else ''
+
+
+def to_markdown(
+    rows: list[Row], metric: str, columns: dict[str, dict[str, str]] | None = None
+) -> str:
+    """The table, with the machine below it.
+
+    Args:
+        rows (list[Row]): The rows.
+        metric (str): Its name.
+        columns (dict[str, dict[str, str]], optional): Further columns by their head: cells
+            by config. Defaults to None.
+    """
+    columns = columns or {}
+    heads = ['config', metric, 'seeds', f'minus {_get_base(rows)}, 95 %', *columns]
+    lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
     for row in rows:
-        values = list(row.values.values())
-        spread = '' if np.isnan(row.spread) else f' ± {row.spread:.2f}'
         interval = ''
         if row.base:
             mean, half = row.paired.mean(), row.half
             interval = f'{mean:+.2f}'
             interval += '' if np.isnan(half) else f' [{mean - half:+.2f}, {mean + half:+.2f}]'
-        lines.append(f'| {row.name} | {np.mean(values):.2f}{spread} | {len(values)} | {interval} |')
+        cells = [row.name, format_mean(row.values.values()), str(len(row.values)), interval]
+        cells += [column.get(row.name, '') for column in columns.values()]
+        lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join([*lines, '', get_machine()])
 
 

@@ -1,6 +1,7 @@
 """Runs over seeds: each is trained once, whatever happens to the command."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.accuracy.cifar100 import METHODS, PAIRS, parse_args, plan
+from benchmarks.accuracy.cifar100 import (
+    METHODS,
+    METRIC,
+    PAIRS,
+    get_columns,
+    get_control,
+    parse_args,
+    plan,
+)
 from benchmarks.accuracy.runs import Run, train_all
 from benchmarks.accuracy.summary import plot, summarise, to_markdown, write_csv
 
@@ -107,13 +116,71 @@ def test_every_student_gets_the_teacher_of_its_pair(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_dry_run_prints_commands_and_trains_nothing(tmp_path):
+def test_a_dry_run_prints_commands_and_their_cost_and_trains_nothing(tmp_path):
     arguments = ('--dry-run', '--work-dir', tmp_path / 'runs', '--dataset', 'glyph100')
-    output = run_python('-m', 'benchmarks.accuracy.cifar100', *arguments)
+    pair = ('--pairs', 'resnet56_resnet20', '--methods', 'kd', 'student', '--seeds', '2')
+    small = ('--cfg-options', 'train_dataloader.batch_size=4', 'val_dataloader.batch_size=4')
+    output = run_python('-m', 'benchmarks.accuracy.cifar100', *arguments, *pair, *small)
     lines = [line for line in output.splitlines() if 'tools/train.py' in line]
-    assert len(lines) == 6 + 13 * 4 * 3
+    assert len(lines) == 1 + 2 * 2
     assert all('CIFAR100_DATASET=glyph100 CIFAR100_EPOCHS=240' in line for line in lines)
     assert not (tmp_path / 'runs').exists()
+    # Three configs: milliseconds of a step, hours of 240 epochs of 12,500 steps, megabytes.
+    found = re.findall(
+        r'^\| (\w+?)_240e_cifar100 \| (\d) \| (\S+) \| (\S+) \| (\d+) \|$', output, re.M
+    )
+    names, numbers = zip(*[(name, tuple(map(float, rest))) for name, *rest in found], strict=True)
+    assert names == ('resnet56', 'kd_resnet56_resnet20', 'resnet20')
+    assert [number[0] for number in numbers] == [1, 2, 2]
+    for _, step, hours, _ in numbers:
+        assert hours >= step * 12_500 * 240 / 3_600_000 - 0.01 > 0
+    # Weights and momentum of 861,620 and of 278,324 parameters; KD holds both networks.
+    assert [number[3] for number in numbers] == pytest.approx([6.9, 5.7, 2.2], abs=1)
+    total = sum(number[0] * number[2] for number in numbers)
+    (said,) = re.findall(r'^5 runs: (\S+) .PU hours', output, re.M)
+    assert float(said) == pytest.approx(total, abs=0.1)
+
+
+def test_features_are_compared_with_their_control(tmp_path):
+    """SKD adds a divergence on the logits to them, which the control has too."""
+    networks = 'resnet32x4_resnet8x4_240e_cifar100'
+    accuracies = {'fitnets': 73.0, 'fitnets-kd': 74.0, 'skd_fitnets': 74.5, 'kd': 73.5}
+    accuracies['skd_kd'] = 73.25
+    runs = [finished(tmp_path, f'{m}_{networks}', 0, value) for m, value in accuracies.items()]
+    rows = {row.name.split('_res')[0]: row for row in summarise(runs, METRIC, get_control)}
+    assert (rows['skd_fitnets'].base, *rows['skd_fitnets'].paired) == (
+        f'fitnets-kd_{networks}',
+        0.5,
+    )
+    assert (rows['skd_kd'].base, *rows['skd_kd'].paired) == (f'kd_{networks}', -0.25)
+    assert not rows['fitnets-kd'].base
+    # Without the control there is no difference, rather than one that has KD in it.
+    (_, row) = summarise([runs[0], runs[2]], METRIC, get_control)
+    assert (row.base, list(row.paired)) == ('', [])
+
+
+def test_the_table_has_the_best_epoch_and_what_was_published(tmp_path):
+    names = [f'{m}resnet32x4_resnet8x4_240e_cifar100' for m in ('kd_', 'dkd_', 'skd_kd_')]
+    runs = []
+    for name, seed, values in ((names[0], 0, (70, 74, 73)), (names[0], 1, (72, 71, 70))):
+        run = finished(tmp_path, name, seed, float(values[-1]))
+        (run.work_dir / 'start' / 'vis_data').mkdir(parents=True)
+        records = [json.dumps({METRIC: float(v), 'step': i}) for i, v in enumerate(values, 1)]
+        (run.work_dir / 'start' / 'vis_data' / 'scalars.json').write_text('\n'.join(records) + '\n')
+        runs.append(run)
+    runs += [finished(tmp_path, name, 0, 75.0) for name in names[1:]]
+    table = to_markdown(summarise(runs, METRIC, get_control), METRIC, get_columns(runs))
+    head, _, kd, dkd, skd, *_ = [
+        [c.strip() for c in x.split('|')[1:-1]] for x in table.splitlines()
+    ]
+    assert head[4:] == ['best epoch', 'published']
+    assert kd[1:3] == ['71.50 ± 2.12', '2']
+    assert kd[4] == '73.00 ± 1.41'
+    assert re.fullmatch(
+        r'\[73\.33, last\]\(https://github\.com/HobbitLong/RepDistiller/.*\)', kd[5]
+    )
+    assert re.fullmatch(r'\[76\.32, best\]\(https://github\.com/megvii-.*\)', dkd[5])
+    assert skd[5] == ''
 
 
 def test_controls_of_the_benchmark_lie_beside_it(monkeypatch):
