@@ -178,7 +178,7 @@ def imagenet_options(root):
     return [*loaders, 'model.teacher_ckpt=None']
 
 
-@pytest.mark.parametrize('name', ['skd_dkd', 'skd_kd'])
+@pytest.mark.parametrize('name', ['skd_dkd', pytest.param('skd_kd', marks=pytest.mark.nightly)])
 def test_imagenet(tmp_path, name):
     """Trains 2 iterations, validates teacher and student, saves, resumes."""
     options = [*imagenet_options(tmp_path / 'imagenet'), 'default_hooks.logger.interval=1']
