@@ -19,7 +19,10 @@ def hash_model(model: nn.Module) -> str:
     Returns:
         str: In hexadecimal.
     """
-    found = hashlib.sha256(repr(model).encode())
+    found = hashlib.sha256()
+    for name, module in model.named_modules():
+        # Not its repr, in which mmengine names the file that the weights come from.
+        found.update(f'{name} {type(module).__name__} {module.extra_repr()}\n'.encode())
     for name, value in model.state_dict().items():
         found.update(name.encode())
         found.update(_to_bytes(value))

@@ -1,0 +1,117 @@
+"""Many students of one teacher: live, and from one store.
+
+Usage:
+    python -m benchmarks.speed.stored_study --teacher CHECKPOINT [--students 8]
+        [--epochs 60] [--config configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py]
+        [--only live stored] [--out DIR]
+
+Each seed is trained by all contenders in turn, so that what the machine does beside
+hits all of them alike. The first student of a store pays for it.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import skd_mmrazor  # noqa: F401
+
+from .report import get_conditions, write_json
+
+BASE = 'live'
+# Arguments of the hook, by contender.
+CONTENDERS: dict[str, dict | None] = {
+    BASE: None,
+    'stored': {},
+    'stored, float16': dict(dtype='float16'),
+    'stored, 8 views': dict(views=8),
+    'stored, 1 view': dict(views=1),
+    'stored, float16, top 3': dict(dtype='float16', top_k=3),
+}
+
+
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    digits = 'configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py'
+    add('--config', default=digits, help='of the students')
+    add('--teacher', required=True, help='the checkpoint of the teacher')
+    add('--students', type=int, default=8)
+    add('--epochs', type=int, default=60, help='of each; schedules are cut with them')
+    add('--only', nargs='+', choices=list(CONTENDERS), default=list(CONTENDERS))
+    add('--out', type=Path, help='write the results as JSON')
+    return parser.parse_args()
+
+
+def train(args: argparse.Namespace, name: str, seed: int, stores: Path) -> tuple[float, float]:
+    """Trains a student.
+
+    Args:
+        args (argparse.Namespace): The command line.
+        name (str): One of ``CONTENDERS``.
+        seed (int): Of the student.
+        stores (Path): The folder of the stores.
+
+    Returns:
+        tuple[float, float]: Seconds of training, validation included, and the
+        accuracy at its end in percent.
+    """
+    cfg, hook = Config.fromfile(args.config), CONTENDERS[name]
+    if hook is not None:
+        path = str(stores / name.replace(' ', '-'))
+        cfg.custom_hooks = [
+            *cfg.custom_hooks,
+            dict(hook, type='mmrazor.StoredTeacherHook', path=path),
+        ]
+    cfg.model.teacher_ckpt = args.teacher
+    cfg.train_cfg.update(max_epochs=args.epochs, val_interval=args.epochs)
+    cfg.param_scheduler.update(T_max=args.epochs, end=args.epochs)
+    cfg.default_hooks.pop('checkpoint')
+    cfg.randomness.seed, cfg.log_level = seed, 'ERROR'
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.work_dir, cfg.experiment_name = folder, f'{name}-{seed}-{Path(folder).name}'
+        runner = Runner.from_cfg(cfg)
+        start = time.perf_counter()
+        runner.train()
+        seconds = time.perf_counter() - start
+    return seconds, float(runner.message_hub.get_scalar('val/accuracy/top1').current())
+
+
+def main() -> None:
+    """Trains all students, and prints times and accuracies."""
+    args = parse_args()
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in args.only}
+    with tempfile.TemporaryDirectory() as stores:
+        for seed in range(args.students):
+            for name, results in found.items():
+                results.append(train(args, name, seed, Path(stores)))
+                print(
+                    f'{name}, seed {seed}: {results[-1][0]:.1f} s, {results[-1][1]:.2f} %',
+                    flush=True,
+                )
+        sizes = {name: _get_size(Path(stores) / name.replace(' ', '-')) for name in found}
+    print(f'\n| {args.students} students | s | of {BASE} | MiB | accuracy (standard deviation) |')
+    print('|---' * 5 + '|')
+    base = sum(seconds for seconds, _ in found[BASE]) if BASE in found else float('nan')
+    for name, results in found.items():
+        seconds, accuracies = zip(*results, strict=True)
+        spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
+        accuracy = f'{statistics.mean(accuracies):.2f} ({spread:.2f})'
+        cells = name, f'{sum(seconds):.0f}', f'{sum(seconds) / base:.3f}', f'{sizes[name]:.1f}'
+        print(f'| {" | ".join(cells)} | {accuracy} |')
+    print(f'\n{get_conditions()}')
+    if args.out:
+        write_json(args.out, 'stored_study', epochs=args.epochs, found=found, sizes=sizes)
+
+
+def _get_size(path: Path) -> float:
+    return sum(file.stat().st_size for file in path.glob('*')) / 2**20
+
+
+if __name__ == '__main__':
+    main()

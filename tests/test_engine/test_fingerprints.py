@@ -1,0 +1,86 @@
+import copy
+import functools
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
+
+from skd_mmrazor.engine.fingerprints import describe, describe_dataset, hash_model
+
+from ..conftest import classifier
+
+
+def build(**settings):
+    torch.manual_seed(0)
+    return MODELS.build(dict(classifier(2), **settings))
+
+
+def test_a_model_is_known_by_weights_and_architecture_alone():
+    model = build()
+    assert hash_model(model) == hash_model(copy.deepcopy(model))
+    assert hash_model(model) == hash_model(build(init_cfg=dict(type='Pretrained', checkpoint='a')))
+    changed = []
+    for change in (
+        lambda m: m.head.fc.bias.data[0].add_(1e-6),
+        lambda m: m.backbone.bn1.running_mean[0].add_(1e-6),
+        lambda m: setattr(m.backbone.conv1, 'padding', (0, 0)),
+        lambda m: setattr(m.backbone, 'relu', torch.nn.LeakyReLU()),
+    ):
+        other = copy.deepcopy(model)
+        change(other)
+        changed.append(hash_model(other))
+    assert len({hash_model(model), *changed}) == 5
+    # A matter of speed.
+    assert hash_model(model.to(memory_format=torch.channels_last)) == hash_model(build())
+
+
+@pytest.mark.parametrize('serialize_data', [True, False])
+def test_a_data_set_is_known_by_what_it_lists(serialize_data):
+    def found(**settings):
+        cfg = dict(type='Digits', pipeline=[dict(type='PackInputs')], indices=20)
+        return describe_dataset(
+            DATASETS.build({**cfg, 'serialize_data': serialize_data, **settings})
+        )
+
+    assert found() == found()
+    others = [found(), found(indices=19), found(indices=list(range(1, 21))), found(split='val')]
+    assert len({other['hash'] for other in others}) == 4
+
+
+AUGMENT = dict(
+    type='RandAugment',
+    policies=[dict(type='Rotate', magnitude_range=(0, 30)), dict(type='Invert')],
+    num_policies=2,
+    magnitude_level=5,
+)
+
+
+@pytest.mark.parametrize(
+    ('one', 'other'),
+    [
+        (dict(type='RandomFlip', prob=0.5), dict(type='RandomFlip', prob=0.4)),
+        (dict(type='RandomFlip', prob=0.5), dict(type='RandomGrayscale', prob=0.5)),
+        (AUGMENT, dict(AUGMENT, magnitude_level=6)),
+        (AUGMENT, dict(AUGMENT, policies=AUGMENT['policies'][:1])),
+    ],
+)
+def test_transforms_are_described_by_type_and_arguments(one, other):
+    first, again, second = (json.dumps(describe(TRANSFORMS.build(c))) for c in (one, one, other))
+    assert first == again
+    assert first != second
+    assert ' at 0x' not in first
+
+
+def test_what_a_description_is_made_of():
+    value = dict(
+        a=np.arange(3), b=torch.zeros(100), c=(1, None), d=functools.partial(max, 1), e={2, 1}
+    )
+    found = describe(value)
+    assert found['a'] == [0, 1, 2]
+    assert found['b'] == describe(np.zeros(100, np.float32)) != describe(np.ones(100, np.float32))
+    assert found['c'] == [1, None]
+    assert found['d'] == ['builtins.max', [1], {}]
+    assert found['e'] == ['1', '2']
+    assert json.loads(json.dumps(found)) == found
