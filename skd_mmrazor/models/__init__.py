@@ -11,7 +11,12 @@ from .backbones import (
 )
 from .connectors import AttentionSimplifierConnector, FitNetsConnector
 from .distillers import SKDBYOTDistiller, SKDDistiller, SKDOFDDistiller
-from .losses import LogSpaceDKDLoss, LogSpaceKLDivergence, WeightedCRDLoss
+from .losses import (
+    LogSpaceBinaryKLDivergence,
+    LogSpaceDKDLoss,
+    LogSpaceKLDivergence,
+    WeightedCRDLoss,
+)
 
 __all__ = [
     'CIFARVGG',
@@ -22,6 +27,7 @@ __all__ = [
     'CIFARShuffleNetV2',
     'CIFARWideResNet',
     'FitNetsConnector',
+    'LogSpaceBinaryKLDivergence',
     'LogSpaceDKDLoss',
     'LogSpaceKLDivergence',
     'MobileNetV1',

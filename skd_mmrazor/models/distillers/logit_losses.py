@@ -10,13 +10,14 @@ from mmrazor.registry import MODELS, TASK_UTILS
 from torch import nn
 
 from ...utils import error_context, expect
-from ..losses import LogSpaceDKDLoss, LogSpaceKLDivergence
+from ..losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDivergence
 from ..losses.log_space_kl_divergence import check_tau
-from .logit_records import SIDES, LogitRecords
+from .logit_records import ALL_LEVELS, SIDES, LogitRecords
+from .logits_modules import get_head, get_last_layer, get_width, has_independent_classes
 
 _KL_LIKE = (
     *(LogSpaceDKDLoss, LogSpaceKLDivergence, losses.ChannelWiseDivergence, losses.CrossEntropyLoss),
-    *(losses.DKDLoss, losses.KDSoftCELoss, losses.KLDivergence),
+    *(losses.DKDLoss, losses.KDSoftCELoss, losses.KLDivergence, LogSpaceBinaryKLDivergence),
 )
 # The arguments of ``forward`` that take logits: the teacher's, the student's. Exact
 # types: a subclass may do something else with its arguments.
@@ -105,7 +106,9 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
         distiller (ConfigurableDistiller): Receives the loss, named ``loss_skd``, and
             recorders of that name.
         records (LogitRecords): Has the models and the modules of their logits.
-        cfg (dict, optional): Config of the loss; KL at a temperature of 4 if None.
+        cfg (dict, optional): Config of the loss. If None, KL at a temperature of 4 for
+            a classifier; for maps of classes what mmrazor's config of CWD on logits has,
+            for independent classes :class:`LogSpaceBinaryKLDivergence`.
 
     Returns:
         dict[str, str]: As of :func:`find_logit_losses`.
@@ -120,13 +123,19 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
         expect(
             'loss_skd' not in part, 'distiller: names of losses, recorders', list(part), expected
         )
-    cfg = dict(type='KLDivergence', tau=4.0) if cfg is None else cfg
+    cfg = _get_default_loss(records) if cfg is None else cfg
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
     arguments = LOGITS.get(type(loss), ('', ''))
     expected = 'a loss of preds_S and preds_T'
     expect('preds_T' in arguments, 'distiller.logit_loss', cfg, expected)
     records.check_logits_modules()
+    teacher, student = (
+        get_width(records.models[side].get_submodule(records.logits_modules[side]))
+        for side in SIDES
+    )
+    expected = f'logits of one width in both models (teacher {teacher}, student {student})'
+    expect(teacher == student, 'distiller.logits_module', records.logits_modules, expected)
     distiller.distill_losses['loss_skd'] = loss
     mapping = {}
     for side, argument, recorders in zip(SIDES, arguments, managers, strict=True):
@@ -136,8 +145,24 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
         recorder.initialize(records.models[side])
         recorders['loss_skd'] = recorder
         mapping[argument] = dict(recorder='loss_skd', from_student=side == 'student')
+        if _is_of_levels(records, side):
+            mapping[argument].update(record_idx=ALL_LEVELS)
     distiller.loss_forward_mappings['loss_skd'] = mapping
     return {'loss_skd': 'preds_T'}
+
+
+def _is_of_levels(records: LogitRecords, side: str) -> bool:
+    """Whether a model's head is one of mmdetection's, called for each level."""
+    return hasattr(get_head(records.models[side], records.logits_modules[side]), 'cls_out_channels')
+
+
+def _get_default_loss(records: LogitRecords) -> dict[str, Any]:
+    model, source = records.models['teacher'], records.logits_modules['teacher']
+    if has_independent_classes(get_head(model, source)):
+        return dict(type='LogSpaceBinaryKLDivergence')
+    if isinstance(get_last_layer(dict(model.named_modules()).get(source)), nn.Conv2d):
+        return dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)
+    return dict(type='KLDivergence', tau=4.0)
 
 
 def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
@@ -176,6 +201,26 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
         expect(own in (0, entropy_grad), f'{key}.entropy_grad', own, expected)
         loss.entropy_grad = entropy_grad
     return loss
+
+
+def check_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any) -> None:
+    """Warns of a softmax over classes that the teacher has under a sigmoid each.
+
+    Args:
+        name (str): The loss's name in ``distill_losses``.
+        loss (nn.Module): The loss of the config.
+        records (LogitRecords): Has the teacher.
+        record (dict): What the loss receives as its logits.
+    """
+    head = get_head(records.models['teacher'], records.get_source('teacher', record))
+    no_softmax = (LogSpaceBinaryKLDivergence, losses.ChannelWiseDivergence)
+    if type(loss) in LOGITS and not isinstance(loss, no_softmax) and has_independent_classes(head):
+        warnings.warn(
+            f'distiller.distill_losses.{name}: {type(loss).__name__} takes the softmax over the '
+            f'classes of {type(head).__name__}, which are independent (sigmoid); '
+            "type='LogSpaceBinaryKLDivergence' with simplifier.softening='scale' fits them.",
+            stacklevel=4,
+        )
 
 
 def _is_equal(loss: nn.Module, replacement: nn.Module) -> bool:

@@ -2,17 +2,20 @@
 
 from typing import Any
 
+import torch
 from mmrazor.models.task_modules.recorder import (
     ModuleInputsRecorder,
     ModuleOutputsRecorder,
     ParameterRecorder,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from ...utils import expect
-from .logits_modules import get_class_counts, get_last_layer, get_width
+from .logits_modules import get_class_counts, get_head, get_last_layer, get_width
 
 SIDES = ('teacher', 'student')
+# The ``record_idx`` of a record of all levels of a pyramid.
+ALL_LEVELS = 'all'
 
 
 class LogitRecords:
@@ -75,11 +78,30 @@ class LogitRecords:
         return next(iter(self._counts)) if len(self._counts) == 1 else None
 
     def get_num_classes(self, side: str, record: Any) -> int | None:
-        """The number of classes of a record of logits, None where no layer tells it."""
-        connector = record.get('connector') if isinstance(record, dict) else None
-        return get_width(
-            self._connectors[connector] if connector else self._get_module(side, record)
+        """The number of classes of a record of logits, None where no layer tells it.
+
+        Args:
+            side (str): The model.
+            record (dict): The record.
+
+        Raises:
+            ValueError: They are of proposals, which each model samples for itself.
+        """
+        source = self.get_source(side, record)
+        expected = (
+            "logits of the same boxes in both models, as 'rpn_head.rpn_cls' has: proposals are "
+            'sampled by each model for itself'
         )
+        valid = 'roi_head' not in source.split('.')
+        expect(valid, f'distiller.{side}_recorders: source', source, expected)
+        connector = record.get('connector')
+        if connector:
+            return get_width(self._connectors[connector])
+        width = get_width(self._get_module(side, record))
+        if width and record.get('record_idx') == ALL_LEVELS:
+            classes = getattr(get_head(self.models[side], source), 'cls_out_channels', 1)
+            return classes if classes > 1 and width % classes == 0 else width
+        return width
 
     def check_logits_modules(self) -> None:
         """Makes sure that the modules of the logits exist.
@@ -106,3 +128,17 @@ class LogitRecords:
         name = record.get('recorder') if isinstance(record, dict) else None
         is_of_side = isinstance(name, str) and record.get('from_student') is (side == 'student')
         return self._recorders[side].get(name) if is_of_side else None
+
+
+def join_levels(levels: list[Tensor], num_classes: int) -> Tensor:
+    """Joins the logits that a dense head has for each level of a pyramid.
+
+    Args:
+        levels (list[Tensor]): (N, A * C, H, W) each, for A anchors a location.
+        num_classes (int): C.
+
+    Returns:
+        Tensor: (A * N, C, locations of all levels).
+    """
+    anchors = [level.unflatten(1, (-1, num_classes)).flatten(0, 1).flatten(2) for level in levels]
+    return torch.cat(anchors, dim=-1)

@@ -64,15 +64,20 @@ def get_class_counts(model: nn.Module) -> set[int]:
     return {count for count in counts if isinstance(count, int) and count > 1}
 
 
-def has_independent_classes(model: nn.Module, source: str) -> bool:
-    """Whether the classes of logits are under a sigmoid each, and not a softmax.
+def get_head(model: nn.Module, source: str) -> nn.Module:
+    """The head that a module of logits belongs to: the nearest that has a loss.
 
     Args:
         model (nn.Module): The model.
-        source (str): The module of its logits.
+        source (str): The module of its logits, or one that is not in it.
     """
     parts = source.split('.')
-    heads = [model.get_submodule('.'.join(parts[:end])) for end in range(len(parts))]
-    flags = [getattr(head, 'use_sigmoid_cls', None) for head in heads]
-    flags += [getattr(getattr(head, 'loss_module', None), 'use_sigmoid', None) for head in heads]
-    return True in flags
+    modules = dict(model.named_modules())
+    owners = [modules.get('.'.join(parts[:end])) for end in range(len(parts) - 1, -1, -1)]
+    return next((head for head in owners if head and hasattr(head, 'num_classes')), model)
+
+
+def has_independent_classes(head: nn.Module) -> bool:
+    """Whether the classes of a head are under a sigmoid each, and not a softmax."""
+    loss = getattr(head, 'loss_module', None)
+    return bool(getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', False)))

@@ -11,11 +11,12 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from ...utils import error_context, expect, is_integer
+from ..losses import LogSpaceBinaryKLDivergence
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from . import config_checks as checks
 from . import logit_losses
 from .config_errors import name_loss, name_part
-from .logit_records import SIDES, LogitRecords
+from .logit_records import ALL_LEVELS, SIDES, LogitRecords, join_levels
 from .logits_modules import find_logits_module
 from .loss_checks import check_gradient, check_loss, check_mapping, check_numbers
 from .target_statistics import compare_targets
@@ -61,7 +62,10 @@ class SKDDistiller(ConfigurableDistiller):
             output are the logits, or ``dict(student=…, teacher=…)``. Defaults to
             None: that of the head, as in :data:`LOGITS_MODULES`.
         logit_loss (dict, optional): The loss that is added where no loss takes
-            logits. Defaults to ``KLDivergence`` with ``tau=4``.
+            logits. Defaults to None: ``KLDivergence`` with ``tau=4`` for a
+            classifier; ``ChannelWiseDivergence`` for maps of classes, as in
+            mmrazor's config; :class:`LogSpaceBinaryKLDivergence` of all levels for a
+            dense detector.
         log_interval (int): The statistics are computed in the first and then in each
             ``log_interval``-th step. Defaults to 10.
         **kwargs: As for the distiller: ``student_recorders``,
@@ -175,6 +179,11 @@ class SKDDistiller(ConfigurableDistiller):
         cfg['num_classes'] = num_classes = self._get_num_classes(records)
         if cfg.get('tau') is None:
             cfg['tau'] = logit_losses.get_common_tau(losses)
+        kinds = {type(loss) for loss in losses.values()}
+        self._are_independent = LogSpaceBinaryKLDivergence in kinds
+        is_ours = str(cfg['type']).endswith('AttentionSimplifierConnector')
+        if self._are_independent and is_ours:  # Smaller logits would make objects likelier.
+            cfg = dict(softening='scale', start_factor=1.0) | cfg
         with torch.random.fork_rng(devices=[]):
             with error_context('distiller.simplifier', self._simplifier_cfg, 'a valid config'):
                 self.simplifier = MODELS.build(cfg)
@@ -195,7 +204,9 @@ class SKDDistiller(ConfigurableDistiller):
             check_numbers(name, loss)
             # Whether a teacher that is trained receives the gradient of the loss.
             detach = bool(getattr(loss, 'teacher_detach', False))
-            self.loss_forward_mappings[name][argument].update(simplify=True, detach=detach)
+            mapping = self.loss_forward_mappings[name]
+            mapping[argument].update(simplify=True, detach=detach)
+            logit_losses.check_softmax(name, loss, records, mapping[argument])
             loss = logit_losses.make_differentiable(name, loss, self._entropy_grad)
             self.distill_losses[name] = loss
         losses = [self.distill_losses[name] for name in self.simplified_losses]
@@ -254,7 +265,10 @@ class SKDDistiller(ConfigurableDistiller):
         Returns:
             Any: The record; a Tensor where it is simplified.
         """
-        record = super().get_record(*args, **kwargs)
+        if kwargs.get('record_idx') == ALL_LEVELS:
+            record = self._get_levels(*args, **kwargs)
+        else:
+            record = super().get_record(*args, **kwargs)
         if not simplify:
             return record
         detach = detach and isinstance(record, Tensor) and record.requires_grad
@@ -263,6 +277,22 @@ class SKDDistiller(ConfigurableDistiller):
             logits = record.detach() if detach else record
             self._simplified[key] = (logits, self.simplifier(logits))
         return self._simplified[key][1]
+
+    def _get_levels(self, recorder: str, from_student: bool, **kwargs: Any) -> Tensor:
+        side = 'student' if from_student else 'teacher'
+        buffer = getattr(self, f'{side}_recorders').get_recorder(recorder).data_buffer
+        expected = (
+            "a record of each level: FpnTeacherDistill does not run the teacher's head, "
+            "type='SingleTeacherDistill' does"
+        )
+        expect(bool(buffer), f'distiller.{side}_recorders.{recorder}', buffer, expected)
+        levels = [
+            super(SKDDistiller, self).get_record(
+                recorder, from_student, **dict(kwargs, record_idx=i)
+            )
+            for i in range(len(buffer))
+        ]
+        return join_levels(levels, self.simplifier.num_classes)
 
     def compute_distill_losses(self) -> dict[str, Tensor]:
         """Computes the losses, and the statistics of the simplification.
@@ -282,7 +312,8 @@ class SKDDistiller(ConfigurableDistiller):
                 check_gradient(self, name, losses[name], target)
         self._step, self._unchecked = self._step + 1, []
         if self._step == 1 or self._step % self._log_interval == 0:
-            losses.update(compare_targets(list(self._simplified.values()), self.simplifier.tau))
+            pairs, tau = list(self._simplified.values()), self.simplifier.tau
+            losses.update(compare_targets(pairs, tau, self._are_independent))
             if hasattr(self.simplifier, 'current_lam'):
                 losses['lam'] = self.simplifier.current_lam.detach()
         self._simplified.clear()

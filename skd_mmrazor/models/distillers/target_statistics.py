@@ -5,13 +5,17 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str, Tensor]:
+def compare_targets(
+    pairs: list[tuple[Tensor, Tensor]], tau: float, are_independent: bool = False
+) -> dict[str, Tensor]:
     """Compares softened teacher logits with their simplified versions.
 
     Args:
         pairs (list[tuple[Tensor, Tensor]]): Logits before and after, (N, C) or
             (N, C, H, W) each.
         tau (float): Temperature.
+        are_independent (bool): Whether the classes are under a sigmoid each, so that
+            a target has the sum of their binary entropies. Defaults to False.
 
     Returns:
         dict[str, Tensor]: ``teacher_entropy`` and ``simplified_entropy`` in
@@ -21,14 +25,19 @@ def compare_targets(pairs: list[tuple[Tensor, Tensor]], tau: float) -> dict[str,
     # A record at a time: of many classes, a copy of the logits is large.
     same = [b.argmax(dim=1) == a.argmax(dim=1) for b, a in pairs]
     return {
-        'teacher_entropy': _mean([_entropy(before, tau) for before, _ in pairs]),
-        'simplified_entropy': _mean([_entropy(after, tau) for _, after in pairs]),
+        'teacher_entropy': _mean([_entropy(before, tau, are_independent) for before, _ in pairs]),
+        'simplified_entropy': _mean([_entropy(after, tau, are_independent) for _, after in pairs]),
         'top1_agreement': _mean(same),
     }
 
 
-def _entropy(logits: Tensor, tau: float) -> Tensor:
-    return torch.special.entr((logits.float() / tau).softmax(dim=1)).sum(dim=1)
+def _entropy(logits: Tensor, tau: float, are_independent: bool) -> Tensor:
+    soft = logits.float() / tau
+    if are_independent:
+        parts = torch.special.entr(soft.sigmoid()) + torch.special.entr((-soft).sigmoid())
+    else:
+        parts = torch.special.entr(soft.softmax(dim=1))
+    return parts.sum(dim=1)
 
 
 def _mean(values: list[Tensor]) -> Tensor:

@@ -1,0 +1,62 @@
+"""The distillation loss of classes that are independent of each other."""
+
+import torch
+import torch.nn.functional as F
+from mmrazor.registry import MODELS
+from torch import Tensor, nn
+
+from ...utils import expect, is_number
+from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau, elementwise_kl
+
+
+@MODELS.register_module()
+class LogSpaceBinaryKLDivergence(nn.Module):
+    r"""KL divergence of classes that are under a sigmoid each, as in dense detectors.
+
+    .. math:: \tau^2 \sum_c KL\big(\sigma(t_c / \tau) \,\|\, \sigma(s_c / \tau)\big),
+
+    the mean over samples and locations. A softmax over such classes would compare
+    what the head never computes; binary distillation of each class is what
+    "Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object
+    Detection" does (https://arxiv.org/abs/2308.14286), without the weights by which
+    it prefers some locations.
+
+    Args:
+        tau (float): Temperature. Defaults to 1.0.
+        loss_weight (float): Weight of the loss. Defaults to 1.0.
+        entropy_grad (float): As in :class:`LogSpaceKLDivergence`. Defaults to 0.0.
+
+    Raises:
+        ValueError: ``tau`` is not positive, ``loss_weight`` no number or
+            ``entropy_grad`` not in [0, 1].
+    """
+
+    def __init__(
+        self, tau: float = 1.0, loss_weight: float = 1.0, entropy_grad: float = 0.0
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        check_tau(f'{name}: tau', tau)
+        check_entropy_grad(f'{name}: entropy_grad', entropy_grad)
+        expect(is_number(loss_weight), f'{name}: loss_weight', loss_weight, 'a number')
+        self.tau = tau
+        self.loss_weight = loss_weight
+        self.entropy_grad = entropy_grad
+
+    def forward(self, preds_S: Tensor, preds_T: Tensor) -> Tensor:
+        """Computes the loss.
+
+        Args:
+            preds_S (Tensor): Student logits, (N, C) or (N, C, ...).
+            preds_T (Tensor): Teacher logits, same shape.
+
+        Returns:
+            Tensor: A scalar.
+        """
+        logs: list[Tensor] = []
+        for logits in (preds_S, preds_T):
+            soft = at_least_float32(logits) / self.tau
+            logs.append(torch.stack([F.logsigmoid(soft), F.logsigmoid(-soft)]))
+        loss = elementwise_kl(logs[0], logs[1], self.entropy_grad).sum()
+        weight = self.loss_weight * self.tau**2
+        return weight * preds_S.shape[1] / preds_S.numel() * loss
