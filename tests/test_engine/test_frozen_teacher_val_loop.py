@@ -77,6 +77,17 @@ def test_other_data_are_validated_anew(tmp_path, once):
     assert resume(tmp_path, once, size=24).seen['teacher'] == 3
 
 
+def test_other_metrics_are_computed_anew(tmp_path, once):
+    resumed = resume(tmp_path, once, val_evaluator=dict(type='Accuracy', topk=(1, 2)))
+    assert resumed.seen['teacher'] == 2
+    assert len(logged(resumed, 'teacher.accuracy/top2')) == 1
+    assert logged(resumed, KEY) == logged(once, KEY)[1:]
+
+
+def test_another_precision_is_validated_anew(tmp_path, once):
+    assert resume(tmp_path, once, **{'val_cfg.fp16': True}).seen['teacher'] == 2
+
+
 def test_another_teacher_is_validated_anew(tmp_path, once):
     checkpoint = torch.load(f'{once.work_dir}/iter_3.pth')
     checkpoint['state_dict']['teacher.head.fc.bias'][8] += 1e4

@@ -118,3 +118,14 @@ def test_the_statistics_of_dense_logits(levels):
     shapes = dict(fine=(2, 5, 4, 6), coarse=(2, 5, 2, 2))
     assert [tuple(before.shape) for before, _ in pairs] == [shapes[level] for level in levels]
     assert_as_by_hand(losses, pairs)
+
+
+def test_the_statistics_are_computed_as_often_as_they_are_asked_for():
+    model = MODELS.build(
+        algorithm(distiller({'loss_kl': dict(type='KLDivergence', tau=TAU)}, log_interval=3))
+    )
+    steps = [model(*batch(), mode='loss') for _ in range(7)]
+    keys = [{key for key in losses if 'loss' not in key} for losses in steps]
+    names = {'teacher_entropy', 'simplified_entropy', 'top1_agreement', 'lam'}
+    assert [i for i, found in enumerate(keys, 1) if found] == [1, 3, 6]
+    assert keys[0] == keys[2] == keys[5] == {f'distill.{name}' for name in names}
