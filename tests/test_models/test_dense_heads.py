@@ -1,0 +1,216 @@
+"""Heads of detectors: levels, anchors, independent classes, proposals.
+
+mmdetection needs the operators of mmcv, so these are stand-ins with the names and
+shapes of its modules; ``-m dense`` runs the same on mmdetection itself.
+"""
+
+import copy
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmrazor.registry import MODELS
+from torch import nn
+
+from skd_mmrazor.models import LogSpaceBinaryKLDivergence
+from skd_mmrazor.models.distillers.logits_modules import find_logits_module
+
+CLASSES, ANCHORS = 5, 3
+
+
+class AnchorHead(nn.Module):
+    """Calls one convolution for each level."""
+
+    name = 'conv_cls'
+
+    def __init__(self, classes=CLASSES, anchors=ANCHORS, use_sigmoid_cls=True):
+        super().__init__()
+        self.num_classes = classes
+        self.use_sigmoid_cls = use_sigmoid_cls
+        self.cls_out_channels = classes if use_sigmoid_cls else classes + 1
+        self.add_module(self.name, nn.Conv2d(4, anchors * self.cls_out_channels, 3, padding=1))
+
+    def forward(self, levels):
+        conv = getattr(self, self.name)
+        return [conv(level) for level in levels]
+
+
+class RetinaHead(AnchorHead):
+    name = 'retina_cls'
+
+
+class RPNHead(AnchorHead):
+    name = 'rpn_cls'
+
+    def __init__(self):
+        super().__init__(classes=1)
+
+
+class Detector(BaseModel):
+    """A pyramid of two levels, a dense head, and a head of proposals."""
+
+    def __init__(self, head=None, runs_head=True):
+        super().__init__()
+        self.neck = nn.Conv2d(3, 4, 3, padding=1)
+        self.bbox_head = head or RetinaHead()
+        self.roi_head = nn.ModuleDict({'fc_cls': nn.Linear(4, CLASSES + 1)})
+        self.roi_head.num_classes = CLASSES
+        self.runs_head = runs_head
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        levels = [self.neck(inputs), self.neck(F.avg_pool2d(inputs, 2))]
+        scores = self.bbox_head(levels) if self.runs_head else levels
+        self.roi_head['fc_cls'](levels[0].mean(dim=(2, 3)))
+        return dict(loss=sum(level.square().mean() for level in scores))
+
+
+NECK = dict(type='ModuleOutputs', source='neck')
+FEATURES = dict(
+    type='ConfigurableDistiller',
+    student_recorders=dict(fpn=NECK),
+    teacher_recorders=dict(fpn=NECK),
+    distill_losses=dict(loss_pkd=dict(type='PKDLoss')),
+    loss_forward_mappings=dict(
+        loss_pkd=dict(
+            preds_S=dict(recorder='fpn', from_student=True),
+            preds_T=dict(recorder='fpn', from_student=False),
+        )
+    ),
+)
+SKD = dict(type='SKDDistiller', simplifier=dict(type='AttentionSimplifierConnector'))
+
+
+def build(student=None, teacher=None, distiller=FEATURES, **arguments):
+    cfg = dict(copy.deepcopy(distiller), **copy.deepcopy(dict(SKD, **arguments)))
+    return MODELS.build(
+        dict(
+            _scope_='mmrazor',
+            type='SingleTeacherDistill',
+            architecture=student or Detector(),
+            teacher=teacher or Detector(),
+            distiller=cfg,
+        )
+    )
+
+
+def step(model, size=8):
+    losses = model(torch.randn(2, 3, size, size), mode='loss')
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    return losses
+
+
+def logits(model, side, images):
+    """The logits of all levels as a user would compute them: (A * N, C, locations)."""
+    levels = [getattr(model, side).neck(x) for x in (images, F.avg_pool2d(images, 2))]
+    scores = getattr(model, side).bbox_head(levels)
+    return torch.cat([s.reshape(-1, CLASSES, s.shape[2] * s.shape[3]) for s in scores], dim=2)
+
+
+def test_a_detector_of_features_gains_a_binary_loss_of_all_levels():
+    model = build().double()
+    loss = model.distiller.distill_losses['loss_skd']
+    assert isinstance(loss, LogSpaceBinaryKLDivergence)
+    simplifier = model.distiller.simplifier
+    assert (simplifier.num_classes, simplifier.softening, simplifier.start_factor) == (
+        *(CLASSES, 'scale', 1),
+    )
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    losses = model(images, mode='loss')
+    with torch.no_grad():
+        student, teacher = (logits(model, side, images) for side in ('student', 'teacher'))
+        p, q = teacher.sigmoid(), student.sigmoid()
+        kl = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+        expected = kl.sum(dim=1).mean()
+        entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum(dim=1).mean()
+    # λ is 0 at the start: the teacher's own logits, to 1e-6.
+    torch.testing.assert_close(losses['distill.loss_skd'], expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        losses['distill.teacher_entropy'].double(), entropy, rtol=1e-5, atol=0
+    )
+    step(build())
+
+
+def test_binary_divergence_has_true_gradients():
+    loss = LogSpaceBinaryKLDivergence(tau=2.0, entropy_grad=1.0)
+    student, teacher = (torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True) for _ in '12')
+    assert torch.autograd.gradcheck(loss, (student, teacher))
+    value = LogSpaceBinaryKLDivergence(tau=2.0)(student, teacher)
+    torch.testing.assert_close(value, loss(student, teacher))
+    student_only = torch.autograd.grad(loss(student, teacher), student)
+    torch.testing.assert_close(torch.autograd.grad(value, student), student_only)
+
+
+def test_a_head_of_one_class_distils_its_anchors():
+    model = build(Detector(RPNHead()), Detector(RPNHead()))
+    assert model.distiller.simplifier.num_classes == ANCHORS
+    step(model)
+
+
+@pytest.mark.parametrize('head', [RetinaHead(CLASSES + 1), RetinaHead(anchors=2)])
+def test_heads_that_differ_are_refused(head):
+    with pytest.raises(ValueError, match=r'distiller\.logits_module=.* logits of one width'):
+        build(teacher=Detector(head))
+
+
+def test_logits_of_proposals_are_refused():
+    with pytest.raises(ValueError, match=r"source='roi_head\.fc_cls', expected .* same boxes"):
+        build(logits_module='roi_head.fc_cls')
+
+
+def test_a_teacher_whose_head_does_not_run_is_told_the_algorithm():
+    model = build(teacher=Detector(runs_head=False))
+    with pytest.raises(ValueError, match=r'FpnTeacherDistill does not run .*SingleTeacherDistill'):
+        step(model)
+
+
+def test_a_level_that_is_missing_is_named():
+    class OneLevel(Detector):
+        def forward(self, inputs, data_samples=None, mode='loss'):
+            return dict(loss=self.bbox_head([self.neck(inputs)])[0].mean())
+
+    with pytest.raises((ValueError, TypeError), match=r'loss_forward_mappings\.loss_skd=.*records'):
+        step(build(teacher=OneLevel(), distiller=dict(FEATURES, **NO_FEATURES)))
+
+
+NO_FEATURES = dict(distill_losses={}, loss_forward_mappings={})
+
+
+def test_a_softmax_over_independent_classes_is_said_once():
+    record = dict(recorder='cls', record_idx='all')
+    cls = dict(cls=dict(type='ModuleOutputs', source='bbox_head.retina_cls'))
+    kl = dict(
+        type='ConfigurableDistiller',
+        student_recorders=cls,
+        teacher_recorders=cls,
+        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=1, reduction='mean')),
+        loss_forward_mappings=dict(
+            loss_kl=dict(
+                preds_S=dict(record, from_student=True), preds_T=dict(record, from_student=False)
+            )
+        ),
+    )
+    with pytest.warns(UserWarning, match=r'loss_kl: KLDivergence takes the softmax .*RetinaHead'):
+        model = build(distiller=kl)
+    step(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        build(
+            distiller=dict(kl, distill_losses=dict(loss_kl=dict(type='LogSpaceBinaryKLDivergence')))
+        )
+        heads = [RetinaHead(CLASSES - 1, use_sigmoid_cls=False) for _ in range(2)]
+        build(*map(Detector, heads), distiller=kl)
+
+
+def test_an_auxiliary_head_is_left_alone():
+    class BaseDecodeHead(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv_seg = nn.Conv2d(4, CLASSES, 1)
+
+    class FCNHead(BaseDecodeHead):
+        """As any head of mmsegmentation."""
+
+    model = nn.ModuleDict(dict(auxiliary_head=FCNHead(), decode_head=FCNHead()))
+    assert find_logits_module(model) == 'decode_head.conv_seg'
