@@ -173,6 +173,28 @@ def test_an_unknown_key_is_refused_by_name(name):
             assert_is_ours(caught.value, 'tua')
 
 
+@pytest.mark.parametrize(
+    ('key', 'value', 'names'),
+    [
+        ('logit_loss', KL, ['features', 'features and logits']),
+        (
+            'entropy_grad',
+            0.5,
+            [name for name in VALID if name.startswith(('kd', 'dkd', 'log-space', 'features'))],
+        ),
+    ],
+)
+def test_an_argument_is_refused_by_name_where_it_would_do_nothing(key, value, names):
+    for name in VALID:
+        cfg = dict(copy.deepcopy(VALID[name]), **{key: value})
+        if name in names:
+            assert_trains(train_step(cfg))
+        else:
+            with pytest.raises(ValueError, match=rf'distiller\.{key}=') as caught:
+                train_step(cfg)
+            assert_refused_by_name(caught.value, (key,), value)
+
+
 @pytest.mark.parametrize('name', VALID)
 def test_classes_that_disagree_are_refused_by_name(name):
     has_number = 'num_classes' in repr(VALID[name])
