@@ -72,13 +72,13 @@ def measure(logits: np.ndarray, dtype: str, top_k: int | None, tau: float) -> tu
         logits (ndarray): float32 of shape (N, classes).
         dtype (str): ``'float32'`` or ``'float16'``.
         top_k (int, optional): How many are kept.
-        tau (float): The temperature of the losses.
+        tau (float): The temperature of a loss.
 
     Returns:
         tuple[float, int]: Mean KL divergence at ``tau``, and bytes of a row.
     """
     samples, classes = logits.shape
-    header = dict(samples=samples, classes=classes, dtype=dtype, top_k=top_k, tau=tau)
+    header = dict(samples=samples, classes=classes, dtype=dtype, top_k=top_k)
     with tempfile.TemporaryDirectory() as folder:
         store = LogitStore(f'{folder}/store', header)
         found = store.decode(store.encode(logits))

@@ -14,6 +14,8 @@ from ..utils import expect
 
 _HEADER = 'header.json'
 _CHECK = np.dtype('<u4')
+# At which the classes that are left out keep their mass; that of most losses.
+_TAU = 4
 
 
 class LogitStore:
@@ -32,7 +34,7 @@ class LogitStore:
         path (str): The folder; made where it is missing.
         header (dict): What the logits depend on, in JSON's types: ``samples`` and
             ``classes`` (int), ``dtype`` (``'float32'`` or ``'float16'``), ``top_k``
-            (int or None), ``tau`` (float) and what else tells one store from another.
+            (int or None) and what else tells one store from another.
 
     Raises:
         ValueError: The folder has a store of something else, or other files.
@@ -43,7 +45,6 @@ class LogitStore:
         self.path = Path(path)
         self.header = json.loads(json.dumps(header))
         self.classes, self.top_k = header['classes'], header['top_k']
-        self.tau = header['tau']
         value = np.dtype(header['dtype']).newbyteorder('<')
         if self.top_k is None:
             fields: list[tuple] = [('logits', value, (self.classes,))]
@@ -184,11 +185,11 @@ class LogitStore:
         return np.frombuffer(data, self.dtype)['check'] == np.array(checks, _CHECK)
 
     def _get_rest(self, logits: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """The logit that, given to all other classes, keeps their mass at ``tau``."""
-        scaled = np.take_along_axis(logits, others, axis=1) / self.tau
+        """The logit that, given to all other classes, keeps their mass."""
+        scaled = np.take_along_axis(logits, others, axis=1) / _TAU
         largest = scaled.max(axis=1, keepdims=True)
         mean = np.exp(scaled - largest).mean(axis=1)
-        return self.tau * (largest[:, 0] + np.log(mean))
+        return _TAU * (largest[:, 0] + np.log(mean))
 
     def _create(self) -> None:
         """Puts the folder in place with its header in it, whoever else does too."""

@@ -12,7 +12,7 @@ from skd_mmrazor.datasets.logit_store import LogitStore
 
 from ..conftest import ROOT
 
-HEADER = dict(samples=64, classes=12, dtype='float32', top_k=None, tau=None)
+HEADER = dict(samples=64, classes=12, dtype='float32', top_k=None)
 # Writes and reads a store for ever. Rows of a view are all alike but for their number.
 WORKER = """
 import sys
@@ -80,7 +80,7 @@ def test_numpy_opens_a_view(tmp_path):
 @pytest.mark.parametrize('top_k', [None, 3])
 @pytest.mark.parametrize('dtype', ['float32', 'float16'])
 def test_sizes_are_those_of_the_docs(tmp_path, dtype, top_k):
-    store = full(tmp_path / 'store', dtype=dtype, top_k=top_k, tau=1)
+    store = full(tmp_path / 'store', dtype=dtype, top_k=top_k)
     value = dict(float32=4, float16=2)[dtype]
     size = 4 + (12 * value if top_k is None else 4 + 3 * (value + 2))
     assert store.dtype.itemsize == size
@@ -97,16 +97,13 @@ def test_float16_stays_within_its_bound(tmp_path):
         assert found.max() > 0
 
 
-@pytest.mark.parametrize('tau', [1, 4])
-def test_the_rest_of_the_mass_is_shared_at_the_temperature(tmp_path, tau):
-    store = full(tmp_path / 'store', top_k=3, tau=tau)
+def test_the_rest_of_the_mass_is_shared_evenly(tmp_path):
+    store = full(tmp_path / 'store', top_k=3)
     logits = make_logits(range(64))
     found = store.decode(store.encode(logits))
     kept = np.argsort(-logits, 1)[:, :3]
     assert np.array_equal(*(np.take_along_axis(z, kept, 1) for z in (found, logits)))
-    ours, theirs = (
-        softmax(z, tau).exp().gather(1, torch.from_numpy(kept)) for z in (found, logits)
-    )
+    ours, theirs = (softmax(z, 4).exp().gather(1, torch.from_numpy(kept)) for z in (found, logits))
     assert torch.allclose(ours, theirs, rtol=1e-5)
     others = np.sort(found, 1)[:, :-3]
     assert (others == others[:, :1]).all()
@@ -114,9 +111,7 @@ def test_the_rest_of_the_mass_is_shared_at_the_temperature(tmp_path, tau):
 
 def test_more_classes_kept_are_less_error(tmp_path):
     logits = make_logits(range(64))
-    errors = [
-        divergence(full(tmp_path / str(k), top_k=k, tau=4), logits, 4).mean() for k in (1, 4, 8, 11)
-    ]
+    errors = [divergence(full(tmp_path / str(k), top_k=k), logits, 4).mean() for k in (1, 4, 8, 11)]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 1e-3
     assert errors[-1] < 1e-9

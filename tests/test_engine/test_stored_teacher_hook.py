@@ -488,7 +488,6 @@ def test_what_changes_in_training_ends_it(tmp_path, change, message):
         ('dtype', 'bfloat16'),
         ('top_k', 0),
         ('views', 1.5),
-        ('tau', 0),
         ('seed', -1),
         ('eval_mode', 1),
     ],

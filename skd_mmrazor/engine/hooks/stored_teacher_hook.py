@@ -17,7 +17,7 @@ from ...datasets.augmentation_seed import (
     unseed_augmentation,
 )
 from ...datasets.logit_store import LogitStore
-from ...utils import expect, is_integer, is_number
+from ...utils import expect, is_integer
 from ..fingerprints import describe, describe_dataset, hash_model
 from ..stored_teacher_checks import (
     NAME,
@@ -54,9 +54,8 @@ class StoredTeacherHook(Hook):
         dtype (str): ``'float32'`` for what the teacher said, bit by bit, or
             ``'float16'`` for half of the space. Defaults to ``'float32'``.
         top_k (int, optional): Keep this many logits of each image, the largest; the
-            other classes share what is left of the mass at ``tau`` evenly.
+            other classes share evenly what mass is left at the temperature 4.
             Defaults to None: keep all.
-        tau (float): The temperature of the losses, for ``top_k``. Defaults to 4.
         views (int, optional): The number of augmented views of each image, over
             which the epochs cycle. Defaults to None: each epoch has its own.
         seed (int): The seed of the augmentation. Defaults to 0.
@@ -77,7 +76,6 @@ class StoredTeacherHook(Hook):
         path: str,
         dtype: str = 'float32',
         top_k: int | None = None,
-        tau: float = 4,
         views: int | None = None,
         seed: int = 0,
         eval_mode: bool = False,
@@ -89,14 +87,12 @@ class StoredTeacherHook(Hook):
         for key, count in (('top_k', top_k), ('views', views)):
             valid = count is None or is_integer(count, 1)
             expect(valid, f'{NAME}: {key}', count, 'None or an integer of at least 1')
-        expect(is_number(tau) and tau > 0, f'{NAME}: tau', tau, 'a number above 0')
         expect(is_integer(seed, 0), f'{NAME}: seed', seed, 'an integer of at least 0')
         known = isinstance(eval_mode, bool)
         expect(known, f'{NAME}: eval_mode', eval_mode, 'True or False')
         self.path = path
         self.dtype = dtype
         self.top_k = top_k
-        self.tau = tau
         self.views = views
         self.eval_mode = eval_mode
         self.seed = AugmentationSeed(seed)
@@ -143,7 +139,6 @@ class StoredTeacherHook(Hook):
             classes=classes,
             dtype=self.dtype,
             top_k=self.top_k,
-            tau=None if self.top_k is None else self.tau,
             seed=self.seed.seed,
             precision=precision,
             teacher=self._teacher_hash,
