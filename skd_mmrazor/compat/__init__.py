@@ -21,6 +21,8 @@ _MODULES = (
     'quantization',
     'deit',
     'data_free',
+    'algorithms',
+    'wrapped_classifiers',
 )
 
 

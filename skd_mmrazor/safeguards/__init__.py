@@ -12,6 +12,7 @@ on every run of the process, and stay on.
 
 from ..compat.patches import safeguards
 from . import (  # noqa: F401  (each declares its own)
+    algorithms,
     annotations,
     checkpoint_fitting,
     checkpoint_reading,

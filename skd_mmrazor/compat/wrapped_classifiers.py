@@ -1,0 +1,30 @@
+"""mmpretrain's classifiers of timm and of Hugging Face, inside of an algorithm.
+
+By themselves they save their weights without the prefix ``model.`` and add it when
+they load. Inside of another module torch ignores what they return on saving, so
+that the prefix stays, and on loading they add it again.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from .patches import repairs
+
+
+@repairs.replacing(
+    'mmpretrain.models.TimmClassifier._add_state_dict_prefix',
+    'mmpretrain.models.HuggingFaceClassifier._add_state_dict_prefix',
+    reason='a student or teacher of timm or Hugging Face does not load what it has saved: resumed '
+    'or tested it is random',
+)
+def add_missing_prefix(original: Callable) -> staticmethod:
+    """Adds the prefix, unless the checkpoint was saved with it."""
+
+    @functools.wraps(original)
+    def add(state_dict: dict, prefix: str, *args: Any) -> None:
+        own = [name.startswith(f'{prefix}model.') for name in state_dict if name.startswith(prefix)]
+        if not own or not all(own):
+            original(state_dict, prefix, *args)
+
+    return staticmethod(add)

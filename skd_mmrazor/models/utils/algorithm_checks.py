@@ -1,0 +1,74 @@
+"""What an algorithm of mmrazor would ignore without a word."""
+
+import warnings
+from typing import Any
+
+from mmrazor.models import SingleTeacherDistill
+
+from ...utils import expect
+from .teacher_normalization import Normalization, keep_own_normalization
+
+_TRAINED = ('student_trainable', 'teacher_trainable')
+_SWITCHES = (*_TRAINED, 'calculate_student_loss', 'teacher_norm_eval')
+_USED = 'model.data_preprocessor, which is used'
+# What a preprocessor does beside normalizing, and where that is nothing.
+_OTHERS = {'batch_augments': None, 'pad_size_divisor': 1, 'size': None, 'size_divisor': None}
+
+
+def check_algorithm(algorithm: Any, from_zoo: bool = False) -> None:
+    """Checks the switches of an algorithm, and how it prepares its images.
+
+    mmengine prepares a batch once, by the ``data_preprocessor`` of the algorithm. A
+    student's own beside it does nothing, nor does ``train_cfg.augments``, which is
+    a part of it; so they are refused, unless they say the same. A teacher's own
+    normalization is honoured. Its augmentations belong to its own training.
+
+    Args:
+        algorithm (BaseAlgorithm): Has been built.
+        from_zoo (bool): Whether the student is named by its ``cfg_path``, whose own
+            preprocessing is not the user's, so that a warning will do. Defaults to
+            False.
+
+    Raises:
+        ValueError: A switch is no bool, or a part of the config has no effect.
+    """
+    for name in _SWITCHES:
+        value = getattr(algorithm, name, False)
+        expect(value in (True, False), f'model.{name}', value, 'True or False')
+    used = algorithm.data_preprocessor
+    try:
+        _check_student(algorithm.architecture.data_preprocessor, used)
+    except ValueError as error:
+        if not from_zoo:
+            raise
+        warnings.warn(str(error), stacklevel=2)
+    teacher = getattr(algorithm, 'teacher', None)
+    if teacher is not None and keep_own_normalization(teacher, used):
+        whole = type(algorithm).loss is SingleTeacherDistill.loss
+        found = str(Normalization.of(teacher.data_preprocessor))
+        name = type(algorithm).__name__
+        expected = f'that of {_USED}: {name} runs parts of the teacher alone'
+        expect(whole, 'model.teacher.data_preprocessor', found, expected)
+
+
+def _check_student(own: Any, used: Any) -> None:
+    """Refuses what a student's own preprocessor would do beside the one that is used."""
+    key, normalization = 'model.architecture.data_preprocessor', Normalization.of(own)
+    valid = normalization.is_default() or normalization.equals(Normalization.of(used))
+    expect(valid, key, str(normalization), f'none beside {_USED}: {Normalization.of(used)}')
+    for name, nothing in _OTHERS.items():
+        found, expected = (_describe(getattr(p, name, nothing)) for p in (own, used))
+        valid = found in (nothing, expected)
+        alias = ' (train_cfg.augments)' if name == 'batch_augments' else ''
+        expect(valid, f'{key}.{name}{alias}', found, f'that of {_USED}: {expected!r}')
+
+
+def _describe(value: Any) -> Any:
+    """Equal for objects that were built from the same config."""
+    if isinstance(value, (list, tuple)):
+        return [_describe(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _describe(item) for name, item in value.items()}
+    if hasattr(value, '__dict__'):
+        return {'type': type(value).__name__, **_describe(vars(value))}
+    return value if isinstance(value, (int, float, type(None))) else str(value)
