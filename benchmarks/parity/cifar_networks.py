@@ -2,7 +2,8 @@
 
 Random weights and statistics of the reference go through the converter into ours.
 The table has the largest difference in the logits, and in the stages by the names
-that recorders use, over the largest value in them.
+that recorders use, over the largest value in them; and how differently the two start: the
+largest difference of a constant, or of the logarithms of the sizes of random weights.
 
 Usage:
     git clone https://github.com/megvii-research/mdistiller PATH
@@ -12,6 +13,7 @@ Usage:
 import argparse
 import contextlib
 import io
+import logging
 import sys
 import warnings
 from pathlib import Path
@@ -22,6 +24,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'model_converters'))
 from mdistiller2mmpretrain import NETWORKS, build, convert
 from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
+
+from skd_mmrazor.utils.command_line import run_tool
 
 # Where the reference spells a name differently.
 REFERENCE_NAMES = dict(
@@ -50,6 +54,28 @@ def randomise(network: nn.Module) -> nn.Module:
 def count(network: nn.Module) -> int:
     """Counts the parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def compare_starts(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> float:
+    """Compares initial weights by their root mean squares, or as they are where constant.
+
+    Of fewer than 1,000 random numbers the size says little: they are left out.
+
+    Args:
+        theirs (dict[str, Tensor]): The reference's weights, by our names.
+        ours (dict[str, Tensor]): Our weights.
+
+    Returns:
+        float: The largest difference of a constant, or of two logarithms of sizes.
+    """
+    found = [0.0]
+    for name, weight in theirs.items():
+        if weight.unique().numel() == 1:
+            found.append(float((ours[name] - weight).abs().max()))
+        elif weight.numel() >= 1000:
+            sizes = [w.square().mean().sqrt().log() for w in (weight, ours[name])]
+            found.append(float((sizes[0] - sizes[1]).abs()))
+    return max(found)
 
 
 def record(network: nn.Module, images: Tensor, sources: list[str]) -> list[Tensor]:
@@ -99,19 +125,22 @@ def main() -> None:
     from cifar import cifar_model_dict
 
     warnings.simplefilter('ignore')
+    logging.getLogger('mmengine').setLevel(logging.ERROR)
     torch.manual_seed(0)
-    print('| network | parameters, theirs | ours | logits, float32 | float64 | stages, float64 |')
-    print('|---|---|---|---|---|---|')
+    heads = 'network', 'parameters, theirs', 'ours', 'logits, float32', 'float64', 'stages, float64'
+    print(f'| {" | ".join(heads)} | start |\n' + '|---' * 7 + '|')
     for arch in NETWORKS:
         with contextlib.redirect_stdout(io.StringIO()):  # One of them prints.
             theirs = cifar_model_dict[REFERENCE_NAMES.get(arch, arch)][0](num_classes=100)
         ours = build(arch).eval()
+        ours.init_weights()
+        start = compare_starts(convert(theirs.state_dict(), arch), ours.state_dict())
         ours.load_state_dict(convert(randomise(theirs).state_dict(), arch))
         single, _ = differences(theirs, ours, arch, torch.float32)
         double, stages = differences(theirs, ours, arch, torch.float64)
         counts = f'{count(theirs):,} | {count(ours):,}'
-        print(f'| {arch} | {counts} | {single:.0e} | {double:.0e} | {stages:.0e} |')
+        print(f'| {arch} | {counts} | {single:.0e} | {double:.0e} | {stages:.0e} | {start:.2f} |')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
