@@ -1,9 +1,14 @@
+import re
+from collections import Counter
+
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skd_mmrazor.engine import FrozenTeacherHook
 
@@ -194,6 +199,108 @@ REFUSED = [
 def test_what_would_change_the_records_is_refused(tmp_path, hook, arguments, message):
     with pytest.raises(ValueError, match=f'FrozenTeacherHook: {message}'):
         run(tmp_path, hook, **model(**arguments))
+
+
+@MODELS.register_module()
+class ScalingConv2d(torch.nn.Conv2d):
+    """Scales its output, bias and all, of which a folding knows nothing."""
+
+    def __init__(self, *args, scale, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.scale = scale
+
+    def forward(self, images):
+        return self.scale * super().forward(images)
+
+
+def teacher_of(conv):
+    cfg = teacher()
+    cfg['backbone'].update(conv_cfg=conv, norm_cfg=dict(type='BN'))
+    return cfg
+
+
+@pytest.mark.parametrize('scale', [1.1, 0.9])
+def test_a_folding_that_is_a_little_wrong_is_refused(tmp_path, scale):
+    """By some percent, which a student would not survive to notice."""
+    scaling = model(teacher=teacher_of(dict(type='ScalingConv2d', scale=scale)))
+    with pytest.raises(ValueError, match=r'fold_bn=True, expected that .*difference is') as found:
+        run(tmp_path / 'a', dict(OFF, fold_bn=True), **scaling)
+    error = float(re.search(r'difference is (\S+?)\.?$', str(found.value))[1])
+    assert 0.01 < error < 0.1
+    run(tmp_path / 'b', OFF, **scaling)
+    sound = model(teacher=teacher_of(dict(type='ScalingConv2d', scale=1.0)))
+    assert active(run(tmp_path / 'c', dict(OFF, fold_bn=True), **sound)) == {'fold_bn'}
+
+
+@HOOKS.register_module()
+class CommonMode(Hook):
+    """Gives the teacher features that are large and alike, and logits of their differences."""
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner):
+        fc = runner.model.teacher.head.fc
+        runner.model.teacher.backbone.layer2[-1].bn2.bias.data.fill_(100.0)
+        with torch.no_grad():
+            fc.weight -= fc.weight.mean(dim=1, keepdim=True)
+
+
+def test_a_precision_that_loses_the_logits_is_refused(tmp_path):
+    hooks = [dict(type='CommonMode')]
+    lossy = [*hooks, dict(type='mmrazor.FrozenTeacherHook', **OFF, dtype='bfloat16')]
+    Runner.from_cfg(run_config(tmp_path / 'a', custom_hooks=hooks)).train()
+    with pytest.raises(ValueError, match=r"dtype='bfloat16', expected that .* to 0\.1 of its"):
+        Runner.from_cfg(run_config(tmp_path / 'b', custom_hooks=lossy)).train()
+
+
+class Operators(TorchDispatchMode):
+    """Counts what is computed, by operator."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls[func.overloadpacket._qualified_op_name.split('::')[1]] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class CountLast(Hook):
+    """Counts the operators of the last iteration, when the teacher is prepared."""
+
+    priority = 'LOWEST'
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 3:
+            self.mode = Operators()
+            self.mode.__enter__()
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.iter == 3:
+            self.mode.__exit__(None, None, None)
+
+
+def count(work_dir, hook):
+    hooks = [] if hook is None else [dict(type='mmrazor.FrozenTeacherHook', **hook)]
+    runner = Runner.from_cfg(run_config(work_dir, custom_hooks=hooks))
+    last = CountLast()
+    runner.register_hook(last)
+    runner.train()
+    return last.mode.calls
+
+
+def test_the_teacher_computes_less_with_the_hook(tmp_path):
+    """What the hook is for: no batch norm of its own, and one loss, the student's."""
+    plain, spared = count(tmp_path / 'plain', None), count(tmp_path / 'spared', {})
+
+    def norms(calls):
+        return sum(number for name, number in calls.items() if 'batch_norm' in name)
+
+    assert norms(plain) > 5
+    assert norms(spared) == 0
+    assert plain['nll_loss_forward'] == 2
+    assert spared['nll_loss_forward'] == 1
+    assert plain['convolution'] == spared['convolution'] > 10
 
 
 def test_a_record_of_the_loss_is_kept_where_the_loss_is(tmp_path):

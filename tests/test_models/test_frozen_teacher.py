@@ -60,6 +60,61 @@ def test_layers_that_are_called_twice_or_train_are_left():
         assert fold_batch_norm(model, lambda m=model: m(torch.randn(2, 3, 4, 4))) == 0
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'folded'),
+    [
+        ({}, 1),
+        # Normalised by the batch, in evaluation too.
+        (dict(track_running_stats=False), 0),
+        (dict(affine=False), 0),
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_batch_norm_without_what_is_folded_is_left(arguments, folded):
+    conv, norm = torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4, **arguments)
+    if norm.affine and norm.track_running_stats:
+        train_norms(torch.nn.Sequential(norm))
+    model = torch.nn.Sequential(conv, norm).eval()
+    images = torch.randn(2, 3, 4, 5)
+    before = model(images)
+    assert fold_batch_norm(model, lambda: model(images)) == folded
+    torch.testing.assert_close(model(images), before, rtol=1e-5, atol=1e-5)
+
+
+class Reader(torch.nn.Module):
+    """Reads a convolution's output beside its batch norm, in a way of its own."""
+
+    def __init__(self, read):
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4)
+        self.read = read
+
+    def forward(self, images):
+        maps = self.conv(images)
+        return self.read(maps, self.norm(maps))
+
+
+@pytest.mark.parametrize(
+    ('read', 'folded'),
+    [
+        (lambda maps, normed: normed, 1),
+        (lambda maps, normed: normed + maps, 0),
+        (lambda maps, normed: torch.cat([normed, maps]), 0),
+        (lambda maps, normed: torch.add(normed, other=maps), 0),
+    ],
+    ids=['alone', 'added', 'in a list', 'by name'],
+)
+@torch.no_grad()
+def test_a_convolution_that_others_read_is_left(read, folded):
+    model = train_norms(Reader(read)).eval()
+    images = torch.randn(2, 3, 4, 5)
+    before = model(images)
+    assert fold_batch_norm(model, lambda: model(images)) == folded
+    torch.testing.assert_close(model(images), before, rtol=1e-5, atol=1e-5)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
 def frozen_teacher(**sources):
     model = train_norms(MODELS.build(classifier(4))).eval()
     outputs = dict(type='mmrazor.ModuleOutputs')
