@@ -79,5 +79,5 @@ def get_head(model: nn.Module, source: str) -> nn.Module:
 
 def has_independent_classes(head: nn.Module) -> bool:
     """Whether the classes of a head are under a sigmoid each, and not a softmax."""
-    loss = getattr(head, 'loss_module', None)
+    loss = getattr(head, 'loss_module', getattr(head, 'loss_cls', None))
     return bool(getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', False)))
