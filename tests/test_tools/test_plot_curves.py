@@ -79,6 +79,64 @@ def test_what_was_resumed_overrides_what_it_repeats(work_dirs, tmp_path):
     assert run.accuracies() == [(1, first), (2, 12.5)]
 
 
+def log(work_dir, start, records):
+    path = work_dir / start / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('\n'.join(map(json.dumps, records)))
+    return path
+
+
+def epochs(first, last, accuracy):
+    """What is logged of some epochs, of three iterations each."""
+    for epoch in range(first, last + 1):
+        yield {'lr': 0.1, 'loss': 1.0 / epoch, 'epoch': epoch, 'step': 3 * epoch}
+        yield {'accuracy/top1': accuracy + epoch, 'step': epoch}
+
+
+def test_a_run_that_was_started_anew_takes_nothing_from_the_old_one(tmp_path):
+    """The old one was longer; the new one is what its configuration gives."""
+    log(tmp_path, '20240101_000000', epochs(1, 5, 80))
+    log(tmp_path, '20240102_000000', epochs(1, 2, 10))
+    run = plot_curves.Run.load(tmp_path, 'run')
+    assert run.accuracies() == [(1, 11), (2, 12)]
+    assert run.summary()['best'] == '12.00 (epoch 2)'
+    assert run.curve('loss') == [(1, 1.0), (2, 0.5)]
+    # One that was resumed after the first epoch keeps that, and no more.
+    log(tmp_path, '20240103_000000', epochs(2, 3, 20))
+    assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 22), (3, 23)]
+
+
+def test_a_run_by_iterations_has_its_validations_where_they_were(tmp_path):
+    """In a training by mmengine, which calls each of them one of epoch 0."""
+    train(
+        tmp_path,
+        custom_hooks=[],
+        **{
+            'train_cfg': dict(_delete_=True, by_epoch=False, max_iters=6, val_interval=3),
+            'train_dataloader.sampler.type': 'InfiniteSampler',
+            'param_scheduler.by_epoch': False,
+            'param_scheduler.convert_to_iter_based': False,
+            'default_hooks.logger.interval': 1,
+            'default_hooks.checkpoint': dict(interval=3, by_epoch=False),
+        },
+    )
+    logged = [r['accuracy/top1'] for r in scalars(tmp_path)[1] if 'accuracy/top1' in r]
+    run = plot_curves.Run.load(tmp_path, 'run')
+    assert run.accuracies() == list(zip([3, 6], logged, strict=True))
+    assert run.summary()['best'].endswith(f'(iteration {3 if logged[0] >= logged[1] else 6})')
+    assert [x for x, _ in run.curve('loss')] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_log_that_was_cut_is_read_to_there(tmp_path):
+    path = log(tmp_path, '20240101_000000', epochs(1, 2, 10))
+    whole = path.read_text()
+    path.write_text(whole[:-5])
+    assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11)]
+    path.write_text(whole.replace('{', '', 1))
+    with pytest.raises(ValueError, match=r'scalars\.json, line 1: '):
+        plot_curves.Run.load(tmp_path, 'run')
+
+
 def test_a_page_holds_all_that_it_shows(monkeypatch, work_dirs, tmp_path, capsys):
     arguments = [
         *map(str, work_dirs),

@@ -24,7 +24,10 @@ matplotlib.use('Agg')  # a cluster has no display
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from mmpretrain.utils import load_json_log
+
+from skd_mmrazor.utils.command_line import add_force, keep_existing, output_file, run_tool
+from skd_mmrazor.utils.files import write_beside
+from skd_mmrazor.utils.scalars import read_scalars
 
 COLORS = ['#4878a8', '#4f8a83', '#d9822b', '#8e6bb0', '#b5533c', '#7f7f7f', '#2b2f36', '#c2a83e']
 STYLES = {'-': '', '--': 'dashed ', ':': 'dotted ', '-.': 'dash-dotted '}
@@ -51,12 +54,12 @@ $pictures
 
 @dataclass
 class Run:
-    """What was logged in a work directory, over all resumptions.
+    """The training of a work directory, over all resumptions.
 
     Args:
         name (str): What it is called in the legend.
         train (list[dict]): Training records, by iteration.
-        val (list[dict]): Validation records, by epoch.
+        val (list[dict]): Validation records, by epoch or iteration.
         picture (Path, optional): The last picture of the simplified targets.
     """
 
@@ -72,19 +75,20 @@ class Run:
         Raises:
             SystemExit: Nothing was logged there.
         """
-        records: dict[str, dict[int, dict]] = {'train': {}, 'val': {}}
-        # Folders are named by their start, so a later run overrides an earlier one.
-        for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-            for mode, logged in load_json_log(path).items():
-                records[mode].update({record['step']: record for record in logged})
+        records = read_scalars(work_dir)
         if not records['train']:
             raise SystemExit(f'{work_dir}: no */vis_data/scalars.json with training records in it.')
-        train, val = ([r[step] for step in sorted(r)] for r in records.values())
         pictures = work_dir.glob('*/vis_data/vis_image/simplification_*.png')
-        return cls(name, train, val, max(pictures, key=lambda p: p.stat().st_mtime, default=None))
+        picture = max(pictures, key=lambda p: p.stat().st_mtime, default=None)
+        return cls(name, **records, picture=picture)
+
+    @property
+    def unit(self) -> str:
+        """What the training counts."""
+        return 'epoch' if 'epoch' in self.train[0] else 'iteration'
 
     def accuracies(self, model: str = '') -> list[tuple[int, float]]:
-        """Top-1 of the student, or of the teacher, by epoch."""
+        """Top-1 of the student, or of the teacher, by epoch or iteration."""
         key = f'{model}accuracy/top1'
         return [(r['step'], r[key]) for r in self.val if key in r]
 
@@ -102,7 +106,7 @@ class Run:
         if accuracies := self.accuracies():
             best = max(accuracies, key=lambda point: point[1])
             row['accuracy/top1'] = f'{accuracies[-1][1]:.2f}'
-            row['best'] = f'{best[1]:.2f} (epoch {best[0]})'
+            row['best'] = f'{best[1]:.2f} ({self.unit} {best[0]})'
         if teacher := self.accuracies('teacher.'):
             row['teacher.accuracy/top1'] = f'{teacher[-1][1]:.2f}'
         last = self.train[-1]
@@ -153,7 +157,7 @@ def draw(runs: list[Run]) -> Figure:
         if keys == ['distill.top1_agreement']:
             ax.set_ylim(min(0.95, ax.get_ylim()[0]), 1.003)
         ax.set_title(title, fontsize=10, loc='left')
-        ax.set_xlabel('epoch' if 'epoch' in runs[0].train[0] else 'iteration', fontsize=9)
+        ax.set_xlabel(' or '.join(sorted({run.unit for run in runs})), fontsize=9)
         ax.tick_params(labelsize=8)
         ax.grid(alpha=0.25)
         ax.spines[['top', 'right']].set_visible(False)
@@ -211,7 +215,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw and compare runs')
     parser.add_argument('work_dirs', type=Path, nargs='+', help='work dirs of training runs')
     parser.add_argument('--legend', nargs='+', help='names of the runs; their folders by default')
-    parser.add_argument('--out', type=Path, help='the picture; curves.png in the first by default')
+    parser.add_argument(
+        '--out',
+        type=output_file('.png', '.pdf', '.svg'),
+        help='the picture; curves.png in the first by default',
+    )
+    add_force(parser)
     args = parser.parse_args()
     names = args.legend or [work_dir.resolve().name for work_dir in args.work_dirs]
     if len(names) != len(args.work_dirs):
@@ -225,16 +234,19 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Draws the picture, writes the page, and prints the table."""
     args = parse_args()
-    runs = [Run.load(*pair) for pair in zip(args.work_dirs, args.legend, strict=True)]
     out = args.out or args.work_dirs[0] / 'curves.png'
+    page = out.with_suffix('.html')
+    keep_existing([out, page], args.force)
+    runs = [Run.load(*pair) for pair in zip(args.work_dirs, args.legend, strict=True)]
     figure = draw(runs)
-    figure.savefig(out, dpi=120)
-    write_page(runs, figure, out.with_suffix('.html'))
+    with write_beside(out) as picture, write_beside(page) as part:
+        figure.savefig(picture, dpi=120, format=out.suffix[1:])
+        write_page(runs, figure, Path(part))
     for run in runs:
         name, *values = run.summary().items()
         print(f'{name[1]}  ' + ', '.join(f'{key}: {value}' for key, value in values))
-    print(f'curves: {out}\npage: {out.with_suffix(".html")}')
+    print(f'curves: {out}\npage: {page}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
