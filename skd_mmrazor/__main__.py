@@ -1,7 +1,10 @@
 """Lists what the package changes in others: ``python -m skd_mmrazor``."""
 
+import argparse
+
 from .compat import Patch, repairs
 from .compat.patches import safeguards
+from .utils.command_line import run_tool
 
 
 def make_table(with_state: bool) -> str:
@@ -37,7 +40,13 @@ def _get_state(patch: Patch) -> str:
     return 'yes' if patch.active else 'not needed'
 
 
-if __name__ == '__main__':
+def main() -> None:
+    """Prints the table."""
+    argparse.ArgumentParser('python -m skd_mmrazor', description=__doc__).parse_args()
     from . import safeguards as _  # noqa: F401  (declares its changes)
 
     print(make_table(with_state=True))
+
+
+if __name__ == '__main__':
+    run_tool(main)

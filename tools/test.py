@@ -8,6 +8,8 @@ import argparse
 from mmengine.runner import Runner
 from train import add_common_arguments, load_config
 
+from skd_mmrazor.utils.command_line import run_tool
+
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
@@ -30,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

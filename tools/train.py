@@ -8,12 +8,14 @@ import argparse
 import os
 import os.path as osp
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
+from mmengine.device import is_cuda_available, is_mlu_available, is_musa_available, is_npu_available
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.utils.command_line import add_cfg_options, read_config, run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,13 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that training and testing share."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config by key=value pairs; lists as key="[a,b]" or key=a,b, '
-        'nested ones as key="[(a,b),(c,d)]", without white space',
-    )
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -60,10 +56,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def load_config(args: argparse.Namespace) -> Config:
     """Reads the config and applies the arguments that training and testing share."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     # CLI > config > name of the config file
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
@@ -74,6 +68,12 @@ def enable_amp(optim_wrapper: ConfigDict) -> None:
     """Turns the config of an ``OptimWrapper`` into that of an ``AmpOptimWrapper``.
 
     Of a data-free config it is the student's: as with mmrazor, the generator keeps its.
+
+    Args:
+        optim_wrapper (ConfigDict): ``optim_wrapper`` of a config.
+
+    Raises:
+        SystemExit: It is of another type.
     """
     optim_wrapper = optim_wrapper.get('architecture', optim_wrapper)
     kind = optim_wrapper.get('type', 'OptimWrapper')
@@ -99,11 +99,23 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def expect_accelerator() -> None:
+    """Makes sure that there is what mmengine's ``AmpOptimWrapper`` trains on.
+
+    Raises:
+        SystemExit: There are CPUs alone.
+    """
+    kinds = (is_cuda_available, is_npu_available, is_mlu_available, is_musa_available)
+    if not any(is_available() for is_available in kinds):
+        raise SystemExit('--amp: found CPUs alone, expected a GPU, NPU, MLU or MUSA device.')
+
+
 def main() -> None:
     """Builds the runner from the config and trains."""
     args = parse_args()
     cfg = load_config(args)
     if args.amp:
+        expect_accelerator()
         enable_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
@@ -113,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

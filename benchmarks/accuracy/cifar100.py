@@ -21,6 +21,8 @@ from pathlib import Path
 
 import torch
 
+from skd_mmrazor.utils.command_line import run_tool, setting
+
 from .published import PUBLISHED
 from .runs import ROOT, Run, train_all
 from .scalars import read_scalars
@@ -53,7 +55,7 @@ def parse_args() -> argparse.Namespace:
     add('--teachers', type=Path, help='checkpoints NETWORK.pth, in the place of training them')
     add('--gpus', nargs='+', help='default: all', default=_get_gpus())
     add('--work-dir', type=Path, help='default: work_dirs/benchmark_DATASET_EPOCHSe')
-    add('--cfg-options', nargs='+', default=[], help='overrides of every config, K=V')
+    add('--cfg-options', nargs='+', type=setting, default=[], help='overrides of every config, K=V')
     add('--dry-run', action='store_true', help='print the commands and what they cost, and stop')
     args = parser.parse_args()
     args.work_dir = args.work_dir or Path(f'work_dirs/benchmark_{args.dataset}_{args.epochs}e')
@@ -191,4 +193,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

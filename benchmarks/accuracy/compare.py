@@ -12,6 +12,8 @@ Usage:
 import argparse
 from pathlib import Path
 
+from skd_mmrazor.utils.command_line import output_file, run_tool
+
 from .runs import add_arguments, make_runs, train_all
 from .summary import summarise, to_markdown, write_csv
 
@@ -21,9 +23,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='+', type=Path)
     parser.add_argument('--base', help='name of the config that all are compared with')
-    parser.add_argument('--out', type=Path, help='write every result as CSV')
+    parser.add_argument('--out', type=output_file('.csv'), help='write every result as CSV')
     add_arguments(parser, Path('work_dirs/compare'))
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.base not in (None, *(config.stem for config in args.configs)):
+        parser.error(f'--base: {args.base!r}, expected the name of a config that is given')
+    return args
 
 
 def main() -> None:
@@ -40,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from skd_mmrazor.utils.command_line import output_file, run_tool
+
 from .runs import Run, add_arguments, make_runs, train_all
 from .scalars import read_curves
 from .summary import Row, get_machine, pair, summarise
@@ -25,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('base', type=Path)
     parser.add_argument('config', type=Path)
-    parser.add_argument('--out', type=Path, help='draw the curves')
+    parser.add_argument('--out', type=output_file('.png', '.pdf', '.svg'), help='draw the curves')
     add_arguments(parser, Path('work_dirs/curves'))
     return parser.parse_args()
 
@@ -106,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -15,7 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .scalars import read_scalars
+import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.utils import error_context
+from skd_mmrazor.utils.command_line import read_config, setting
+from skd_mmrazor.utils.files import write_beside
+from skd_mmrazor.utils.scalars import read_scalars
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -47,7 +51,7 @@ class Run:
     def result(self) -> dict | None:
         """What the last validation found, once the run has finished."""
         path = self.work_dir / 'result.json'
-        return json.loads(path.read_text()) if path.exists() else None
+        return _read_json(path) if path.exists() else None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -84,16 +88,22 @@ def add_arguments(parser: argparse.ArgumentParser, work_dir: Path) -> None:
         parser (ArgumentParser): Of the command.
         work_dir (Path): The default of ``--work-dir``.
     """
-    parser.add_argument('--seeds', type=int, default=5, help='seeds 0 to SEEDS - 1')
+    parser.add_argument('--seeds', type=_positive, default=5, help='seeds 0 to SEEDS - 1')
     parser.add_argument('--work-dir', type=Path, default=work_dir)
     parser.add_argument('--metric', default='accuracy/top1')
     parser.add_argument(
         '--jobs',
-        type=int,
+        type=_positive,
         default=1,
         help='runs at a time, on the CPU, of one thread each where several',
     )
-    parser.add_argument('--cfg-options', nargs='+', default=[])
+    parser.add_argument('--cfg-options', nargs='+', type=setting, default=[])
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f'{text!r}, expected an integer > 0')
+    return int(text)
 
 
 def make_runs(configs: Sequence[Path], args: argparse.Namespace) -> list[Run]:
@@ -102,7 +112,16 @@ def make_runs(configs: Sequence[Path], args: argparse.Namespace) -> list[Run]:
     Args:
         configs (Sequence[Path]): The config files.
         args (argparse.Namespace): With the arguments of :func:`add_arguments`.
+
+    Raises:
+        SystemExit: Two configs have one name, which is that of their folder.
+        ValueError: A config cannot be read.
     """
+    for config in configs:
+        read_config(config)
+    names = [config.stem for config in configs]
+    if len(set(names)) < len(names):
+        raise SystemExit(f'configs: {names}, expected a name of its own for each.')
     # Runs that share cores with more threads than there are wait for one another.
     env = {'OMP_NUM_THREADS': '1'} if args.jobs > 1 else {}
     return [
@@ -166,9 +185,14 @@ def _hash_models() -> str:
     return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
+def _read_json(path: Path) -> dict:
+    with error_context('file', str(path), 'what a run has written there; remove the file'):
+        return json.loads(path.read_text())
+
+
 def _check_settings(run: Run) -> None:
     path = run.work_dir / 'settings.json'
-    if path.exists() and (found := json.loads(path.read_text())) != run.settings:
+    if path.exists() and (found := _read_json(path)) != run.settings:
         raise SystemExit(
             f'--work-dir: {run.work_dir} has a run with {found}, expected {run.settings}. '
             'Give each setting a work directory of its own.'
@@ -183,7 +207,8 @@ def _start(run: Run, device: str) -> subprocess.Popen:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise SystemExit(f'{run.work_dir} is being trained by another process.') from error
-    (run.work_dir / 'settings.json').write_text(json.dumps(run.settings))
+    with write_beside(run.work_dir / 'settings.json') as part:
+        Path(part).write_text(json.dumps(run.settings))
     return subprocess.Popen(
         run.command('train', '--resume'), stdout=log, stderr=log, env=_environment(run, device)
     )
@@ -202,4 +227,5 @@ def _write_result(run: Run, device: str) -> None:
         command = run.command('test', str(checkpoint))
         subprocess.run(command, check=True, env=_environment(run, device), capture_output=True)
         found = [json.loads(max(run.work_dir.glob('*/*.json')).read_text())]
-    (run.work_dir / 'result.json').write_text(json.dumps(found[-1]))
+    with write_beside(run.work_dir / 'result.json') as part:
+        Path(part).write_text(json.dumps(found[-1]))

@@ -13,6 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
+from skd_mmrazor.utils.files import write_beside
+
 from .runs import Run
 
 Base = str | Callable[[str], str] | None
@@ -134,7 +136,7 @@ def _get_base(rows: list[Row]) -> str:
 
 def write_csv(rows: list[Row], path: Path) -> None:
     """Writes every single result: config, seed, value."""
-    with open(path, 'w', newline='') as file:
+    with write_beside(path) as part, open(part, 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(['config', 'seed', 'value'])
         writer.writerows([row.name, s, v] for row in rows for s, v in row.values.items())

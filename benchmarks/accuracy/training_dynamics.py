@@ -24,6 +24,7 @@ from torch import nn
 
 import skd_mmrazor  # noqa: F401  (before any config is parsed)
 from skd_mmrazor.engine.utils import get_model
+from skd_mmrazor.utils.command_line import output_file, run_tool, setting
 
 from .scalars import read_curves
 
@@ -102,10 +103,10 @@ def main() -> None:
     """Trains what has not been trained there yet, and draws."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='+', type=Path)
-    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--out', type=output_file('.png', '.pdf', '.svg'), required=True)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/training_dynamics'))
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', type=setting, action=DictAction, default={})
     args = parser.parse_args()
     curves = {}
     for config in args.configs:
@@ -119,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import run_tool
 
 from ..compatibility.run_configs import drop_weights
 from .report import get_conditions
@@ -151,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

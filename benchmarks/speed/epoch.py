@@ -17,6 +17,7 @@ import torch
 from mmengine.runner import Runner
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import run_tool
 
 from .data import cut_epoch, get_times
 from .report import get_conditions, write_json
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector
+from skd_mmrazor.utils.command_line import run_tool
 
 from .memory import call_alone, forget_peak, get_peak, give_back_freed
 from .report import get_conditions, write_json
@@ -127,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import run_tool
 
 from .breakdown import break_down, plot
 from .memory import call_alone, forget_peak, get_peak
@@ -224,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

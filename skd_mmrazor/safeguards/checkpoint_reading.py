@@ -9,6 +9,7 @@ have: three megabytes can ask for three gigabytes.
 import functools
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -41,9 +42,11 @@ def read_checkpoint_safely(original: Callable) -> staticmethod:
         except Exception as error:
             if isinstance(error, OSError) and not os.path.isfile(path):
                 raise  # A missing file or a server, which the message names.
+            # Around this, torch advises to run the code of the file.
+            reason = re.search(r'WeightsUnpickler error: (.*)', str(error))
             raise pickle.UnpicklingError(
                 f'{filename!r} cannot be read, expected a whole checkpoint that holds weights '
-                f'and no code. {type(error).__name__}: {error}'
+                f'and no code. {type(error).__name__}: {reason[1] if reason else error}'
             ) from error
         if isinstance(checkpoint.get('meta'), dict):
             # To find the number of GPUs of an old format, mmengine executes it.

@@ -151,7 +151,10 @@ def test_what_a_checkpoint_of_another_config_lacks_is_named(monkeypatch, tmp_pat
         }
     )
     cfg.dump(tmp_path / 'deeper.py')
-    with pytest.raises(SystemExit, match=r'(?s)epoch_2\.pth is not of this .*Missing.*layer3\.0\.'):
+    message = (
+        r'epoch_2\.pth does not fit the student .* is .*layer3\.0\..*, which is not in the file'
+    )
+    with pytest.raises(ValueError, match=message):
         convert(monkeypatch, tmp_path / 'deeper.py', run[2], tmp_path)
 
 

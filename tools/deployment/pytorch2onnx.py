@@ -17,13 +17,21 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain import get_model
+from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
 
-from skd_mmrazor.safeguards import load_whole  # Before any config is parsed.
+from skd_mmrazor.safeguards import get_weights, load_exactly  # Before any config is parsed.
+from skd_mmrazor.utils.command_line import (
+    add_force,
+    keep_existing,
+    output_file,
+    read_config,
+    run_tool,
+)
+from skd_mmrazor.utils.files import write_beside
 
 TOLERANCE = 1e-4
 
@@ -59,24 +67,32 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Export a classifier to ONNX')
     parser.add_argument('config', help='config of the classifier')
     parser.add_argument('checkpoint', type=Path, help='checkpoint of the classifier')
-    parser.add_argument('--output-file', type=Path, help='CHECKPOINT.onnx by default')
+    parser.add_argument(
+        '--output-file', type=output_file('.onnx'), help='CHECKPOINT.onnx by default'
+    )
     parser.add_argument('--shape', type=int, nargs='+', default=[224], help='height and width')
     parser.add_argument('--logits', action='store_true', help='logits instead of their softmax')
     parser.add_argument('--opset-version', type=int, default=17)
-    return parser.parse_args()
+    add_force(parser)
+    args = parser.parse_args()
+    if len(args.shape) > 2 or min(args.shape) < 1:
+        parser.error(f'--shape: {args.shape}, expected a height and a width')
+    return args
 
 
 def export(
-    model: Classifier, images: Tensor, path: Path, opset_version: int, classes: list[str] | None
+    model: Classifier, images: Tensor, path: str, opset_version: int, classes: list[str] | None
 ) -> None:
     """Writes the file, with the names of the classes in it."""
+    import onnx
+
     output = 'logits' if model.logits else 'scores'
     # The newer exporter needs one more package, and gives the same graph here.
     known = inspect.signature(torch.onnx.export).parameters
     torch.onnx.export(
         model,
         (images,),
-        str(path),
+        path,
         input_names=['images'],
         output_names=[output],
         dynamic_axes={'images': {0: 'N'}, output: {0: 'N'}},
@@ -89,33 +105,62 @@ def export(
     onnx.save(graph, path)
 
 
-def compare(model: Classifier, images: Tensor, path: Path) -> float:
+def compare(model: Classifier, images: Tensor, path: str) -> float:
     """The largest difference between torch and onnxruntime."""
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     theirs = session.run(None, {'images': images.numpy()})[0]
     return float(np.abs(model(images).numpy() - theirs).max())
 
 
+def build(config: str, checkpoint: Path) -> tuple[BaseClassifier, list[str] | None]:
+    """Builds the classifier with the weights of the checkpoint.
+
+    Args:
+        config (str): Config of the classifier.
+        checkpoint (Path): Its checkpoint.
+
+    Returns:
+        tuple[BaseClassifier, list[str] | None]: The classifier, and the names of its
+        classes, where they are known.
+
+    Raises:
+        SystemExit: The config is of something else, such as a distillation.
+        ValueError: The checkpoint is not of this config.
+    """
+    classifier = get_model(read_config(config), pretrained=False)
+    if not isinstance(classifier, BaseClassifier):
+        raise SystemExit(
+            f"{config}: model.type={type(classifier).__name__!r}, expected 'ImageClassifier'; "
+            'tools/model_converters/convert_kd_ckpt_to_student.py makes one of a distillation.'
+        )
+    # Not by get_model, which loads what fits and leaves the rest random.
+    loaded = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+    load_exactly(classifier, get_weights(loaded), 'model', repr(str(checkpoint)))
+    meta = loaded.get('meta', {}).get('dataset_meta') or classifier._dataset_meta
+    return classifier, meta.get('classes')
+
+
 @torch.no_grad()
 def main() -> None:
-    """Exports, and compares the file with the model."""
+    """Exports, compares the file with the model, and then puts it in its place."""
     args = parse_args()
-    classifier = get_model(args.config)
-    # Not by get_model, which loads what fits and leaves the rest random.
-    meta = load_whole(classifier, str(args.checkpoint)).get('meta', {})
+    path = args.output_file or args.checkpoint.with_suffix('.onnx')
+    keep_existing([path], args.force)
+    classifier, classes = build(args.config, args.checkpoint)
     model = Classifier(classifier, args.logits).eval()
     shape = (args.shape[0], args.shape[-1])
     channels = len(getattr(classifier.data_preprocessor, 'mean', range(3)))
-    path = args.output_file or args.checkpoint.with_suffix('.onnx')
     # Three, where the file was made with two: the number must be free.
     two, three = (torch.rand(n, channels, *shape) * 255 for n in (2, 3))
-    classes = (meta.get('dataset_meta') or classifier._dataset_meta).get('classes')
-    export(model, two, path, args.opset_version, classes)
-    difference = compare(model, three, path)
-    if not difference <= TOLERANCE:
-        raise SystemExit(f'{path} differs from the model by {difference:.1e}.')
+    with write_beside(path) as part:
+        export(model, two, part, args.opset_version, classes)
+        difference = compare(model, three, part)
+        if not difference <= TOLERANCE:
+            raise SystemExit(f'{path} would differ from the model by {difference:.1e}.')
     print(f'onnx: {path}\nlargest difference from torch: {difference:.1e}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

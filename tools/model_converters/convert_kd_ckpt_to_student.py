@@ -17,12 +17,20 @@ from typing import Any
 import mmengine
 import mmpretrain
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
-import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.safeguards import get_weights, load_exactly  # Before any config is parsed.
+from skd_mmrazor.utils.command_line import (
+    add_cfg_options,
+    add_force,
+    keep_existing,
+    read_config,
+    run_tool,
+)
+from skd_mmrazor.utils.files import write_beside
 
 PREFIX = 'architecture.'
 PLUGIN = 'skd_mmrazor'
@@ -34,7 +42,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=Path, help='config of the distillation')
     parser.add_argument('checkpoint', type=Path, help='checkpoint of the distillation')
     parser.add_argument('--out-path', type=Path, help="folder; the checkpoint's own by default")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override settings')
+    add_cfg_options(parser)
+    add_force(parser)
     return parser.parse_args()
 
 
@@ -91,7 +100,7 @@ def name_in_mmpretrain(node: Any) -> Any:
     """Writes the types of mmcls, as mmrazor's configs have them, as mmpretrain's."""
     if isinstance(node, dict):
         node = {key: name_in_mmpretrain(value) for key, value in node.items()}
-        if node.get('_scope_') in ('mmcls', 'mmpretrain'):
+        if node.get('_scope_') in ('mmcls', 'mmpretrain', PLUGIN):
             del node['_scope_']
         if isinstance(node.get('type'), str):
             name = node['type']
@@ -136,44 +145,42 @@ def get_student_checkpoint(filename: Path, cfg: Config) -> dict:
         dict: ``state_dict``, and ``meta`` with the names of the classes.
 
     Raises:
-        SystemExit: There is no student in it, or one of another config.
+        SystemExit: There is no student in it.
+        ValueError: There is one of another config.
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='cpu')
-    weights = checkpoint.get('state_dict', checkpoint)
-    weights = {name.removeprefix('module.'): weight for name, weight in weights.items()}
+    weights = get_weights(checkpoint)
     student = {k.removeprefix(PREFIX): v for k, v in weights.items() if k.startswith(PREFIX)}
     if not student:
         raise SystemExit(
             f'{filename}: no weights of a student, expected names that start with {PREFIX!r}, '
             f'found such as {next(iter(weights), None)!r}.'
         )
-    try:
-        mmpretrain.get_model(cfg, pretrained=False).load_state_dict(student)
-    except RuntimeError as error:
-        raise SystemExit(f'{filename} is not of this config. {error}') from error
+    model = mmpretrain.get_model(cfg, pretrained=False)
+    load_exactly(model, student, 'student', str(filename))
     meta = {k: v for k, v in checkpoint.get('meta', {}).items() if k in ('dataset_meta', 'epoch')}
     meta.update(mmengine_version=mmengine.__version__, mmpretrain_version=mmpretrain.__version__)
-    return dict(meta=meta, state_dict=student)
+    # By the names that the model itself gives: those of timm have a prefix inside of another.
+    return dict(meta=meta, state_dict=model.state_dict())
 
 
 def main() -> None:
     """Writes the student's checkpoint and config."""
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    student_cfg = get_student_config(cfg)
+    student_cfg = get_student_config(read_config(args.config, args.cfg_options))
     buffer = io.BytesIO()
     torch.save(get_student_checkpoint(args.checkpoint, student_cfg), buffer)
 
     out = args.out_path or args.checkpoint.parent
-    out.mkdir(parents=True, exist_ok=True)
     sha = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]
     checkpoint = out / f'{args.config.stem}_student-{sha}.pth'
-    checkpoint.write_bytes(buffer.getvalue())
-    student_cfg.dump(checkpoint.with_suffix('.py'))
-    print(f'checkpoint: {checkpoint}\nconfig: {checkpoint.with_suffix(".py")}')
+    config = checkpoint.with_suffix('.py')
+    keep_existing([checkpoint, config], args.force)
+    with write_beside(checkpoint) as part, write_beside(config) as part_config:
+        Path(part).write_bytes(buffer.getvalue())
+        Path(part_config).write_text(student_cfg.pretty_text, encoding='utf-8')
+    print(f'checkpoint: {checkpoint}\nconfig: {config}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -18,6 +18,8 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.utils.command_line import add_force, keep_existing, output_file, run_tool
+from skd_mmrazor.utils.files import write_beside
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/cifar100_networks.py'
 # Beside them, the config imports the plugin.
@@ -159,17 +161,21 @@ def main() -> None:
     """Converts one file."""
     parser = argparse.ArgumentParser(description='Convert an mdistiller checkpoint')
     parser.add_argument('src', help='checkpoint of mdistiller or RepDistiller')
-    parser.add_argument('dst', type=Path, help='where to save the checkpoint of mmpretrain')
+    parser.add_argument(
+        'dst', type=output_file('.pth', '.pt'), help='where to save the checkpoint of mmpretrain'
+    )
     parser.add_argument('--arch', required=True, choices=list(NETWORKS), help='the network')
+    add_force(parser)
     args = parser.parse_args()
+    keep_existing([args.dst], args.force)
     try:
         state_dict = convert(load(args.src), args.arch)
     except ValueError as error:
         raise SystemExit(f'{args.src}: {error}') from error
-    args.dst.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(dict(meta=dict(arch=args.arch), state_dict=state_dict), args.dst)
+    with write_beside(args.dst) as part:
+        torch.save(dict(meta=dict(arch=args.arch), state_dict=state_dict), part)
     print(f'{len(state_dict)} weights of {args.arch}: {args.dst}')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
