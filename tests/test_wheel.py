@@ -1,5 +1,6 @@
 """The wheel, installed in a fresh environment, away from the repository."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import pytest
 
 from skd_mmrazor.version import __version__
 
-from .conftest import ROOT
+from .conftest import ROOT, once_per_run
+from .digits_runs import KD
+from .test_tools.test_train import imagenet_options
 
 pytestmark = pytest.mark.slow
 
@@ -23,10 +26,8 @@ def run(*command, cwd):
     return result.stdout
 
 
-@pytest.fixture(scope='module')
-def python(tmp_path_factory):
-    """An environment with the wheel, which borrows what it depends on from this one."""
-    folder = tmp_path_factory.mktemp('wheel')
+def install(folder):
+    """Builds the wheel and an environment with it."""
     # Without what is built or trained in a checkout.
     ignored = ('.*', 'build', 'data', '*.egg-info', 'work_dirs', 'tests')
     shutil.copytree(ROOT, folder / 'source', ignore=shutil.ignore_patterns(*ignored))
@@ -41,7 +42,12 @@ def python(tmp_path_factory):
     run(python, '-m', 'pip', 'install', '-q', 'setuptools<81', cwd=folder)
     (wheel,) = (folder / 'dist').glob('*.whl')
     run(python, '-m', 'pip', 'install', '-q', '--no-deps', '--force-reinstall', wheel, cwd=folder)
-    return python
+
+
+@pytest.fixture(scope='module')
+def python(tmp_path_factory):
+    """An environment with the wheel, which borrows what it depends on from this one."""
+    return once_per_run(tmp_path_factory, 'wheel', install) / 'fresh' / 'bin' / 'python'
 
 
 def test_mim_trains_from_it(python, tmp_path):
@@ -52,30 +58,38 @@ def test_mim_trains_from_it(python, tmp_path):
     assert list(tmp_path.glob('work_dirs/resnet14-w16_60e_digits/epoch_1.pth'))
 
 
-def test_its_configs_are_bases_of_another_project(python, tmp_path):
-    (tmp_path / 'mine.py').write_text(
-        "_base_ = ['skd_mmrazor::digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py']\n"
-    )
-    script = (
-        'import skd_mmrazor; from mmengine.config import Config; '
-        "print(skd_mmrazor.__file__, Config.fromfile('mine.py').model.distiller.type)"
-    )
-    output = run(python, '-W', 'ignore', '-c', script, cwd=tmp_path)
-    assert 'SKDDistiller' in output
-    assert str(Path(python).parent.parent) in output
+PYTHON_STYLE = (
+    'from mmengine.config import read_base\n'
+    'with read_base():\n'
+    '    from skd_mmrazor.configs.digits.skd_kd_resnet14_w16_resnet10_w4_60e_digits import *\n'
+)
 
 
-def test_its_python_style_configs_are_read_from_another_project(python, tmp_path):
-    (tmp_path / 'mine.py').write_text(
-        'from mmengine.config import read_base\n'
-        'with read_base():\n'
-        '    from skd_mmrazor.configs.digits.skd_kd_resnet14_w16_resnet10_w4_60e_digits import *\n'
-    )
-    script = (
-        "from mmengine.config import Config; print(Config.fromfile('mine.py').model.distiller.type)"
-    )
-    output = run(python, '-W', 'ignore', '-c', script, cwd=tmp_path)
-    assert "<class 'skd_mmrazor.models.distillers.skd_distiller.SKDDistiller'>" in output
+@pytest.mark.parametrize(
+    'text',
+    [f"_base_ = ['skd_mmrazor::digits/skd_{KD}.py']\n", PYTHON_STYLE],
+    ids=['external', 'python style'],
+)
+def test_a_config_of_another_project_trains_on_its_digits(python, tmp_path, text):
+    (tmp_path / 'mine.py').write_text(text)
+    options = ('model.teacher_ckpt=None', 'train_dataloader.dataset.indices=64')
+    output = train(python, tmp_path, *options)
+    assert re.search(r'Epoch\(val\) \[1\].* accuracy/top1: .* teacher\.accuracy/top1: ', output)
+
+
+def test_a_config_of_another_project_trains_on_its_imagenet(python, tmp_path):
+    """Which lies in no folder, and builds its networks from mmpretrain's configs."""
+    name = 'skd_mmrazor::skd_kd_resnet34_resnet18_imagenet.py'
+    (tmp_path / 'mine.py').write_text(f"_base_ = ['{name}']\n")
+    output = train(python, tmp_path, *imagenet_options(tmp_path / 'imagenet'))
+    assert re.search(r'Epoch\(val\) \[1\].* accuracy/top5: .* teacher\.accuracy/top1: ', output)
+
+
+def train(python, cwd, *options):
+    """Trains ``mine.py`` for an epoch by the tool that is in the wheel."""
+    (tool,) = python.parent.parent.glob('lib/*/site-packages/skd_mmrazor/.mim/tools/train.py')
+    options = ('--cfg-options', 'train_cfg.max_epochs=1', *options)
+    return run(python, '-W', 'ignore', tool, 'mine.py', *options, cwd=cwd)
 
 
 def test_it_carries_what_mim_looks_for(python):
