@@ -7,8 +7,10 @@ from inspect import signature
 from typing import Any
 
 from mmrazor.models.distillers import ConfigurableDistiller
+from mmrazor.models.losses import WSLD
 
 from ...utils import error_context
+from ..losses.labels import expect_class_indices
 
 
 @contextlib.contextmanager
@@ -61,6 +63,10 @@ def name_loss(distiller: Any) -> Iterator[None]:
             loss = copy.deepcopy(distiller.distill_losses[name])
             expected = f'records that the step makes, of shapes that {type(loss).__name__} takes'
             with error_context(f'distiller.loss_forward_mappings.{name}', mapping, expected):
-                loss(**{key: distiller.get_record(**record) for key, record in mapping.items()})
+                records = {k: distiller.get_record(**record) for k, record in mapping.items()}
+                if isinstance(loss, WSLD):  # Our own losses check their labels themselves.
+                    labels = records['gt_labels']
+                    expect_class_indices('gt_labels', labels, len(records['student']))
+                loss(**records)
         with error_context('distiller', type(distiller).__name__, 'losses that can be computed'):
             raise error

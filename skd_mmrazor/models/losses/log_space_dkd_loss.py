@@ -6,6 +6,7 @@ from mmrazor.models.losses import DKDLoss
 from mmrazor.registry import MODELS
 from torch import Tensor
 
+from .labels import expect_class_indices
 from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau, elementwise_kl
 
 
@@ -71,7 +72,11 @@ class LogSpaceDKDLoss(DKDLoss):
 
         Returns:
             Tensor: A scalar, or (N,) for ``reduction='none'``.
+
+        Raises:
+            ValueError: The labels are soft, as of Mixup, or several a sample.
         """
+        expect_class_indices(f'{type(self).__name__}: gt_labels', gt_labels, len(preds_S))
         labels = gt_labels.reshape(-1, 1)
         binary_s, others_s = self._decouple(preds_S, labels)
         binary_t, others_t = self._decouple(preds_T, labels)

@@ -1,0 +1,27 @@
+"""Losses that need one true class of each image."""
+
+from torch import Tensor
+
+from ...utils import expect
+
+
+def expect_class_indices(key: str, labels: Tensor, num_samples: int) -> None:
+    """Refuses the labels of Mixup, CutMix, one-hot targets and of several classes.
+
+    Args:
+        key (str): What to call the labels in the error.
+        labels (Tensor): One class index a sample.
+        num_samples (int): Number of samples.
+
+    Raises:
+        ValueError: There are scores in the place of indices, or not one a sample.
+    """
+    valid = not labels.is_floating_point() and labels.numel() == num_samples
+    found = f'{labels.dtype} of shape {tuple(labels.shape)}'
+    expected = (
+        f'class indices of shape ({num_samples},): this loss needs one true class of each image, '
+        'which Mixup, CutMix, one-hot and multi-label targets do not have. Take batch_augments '
+        '(train_cfg.augments) and to_onehot out of the data_preprocessor, or use KLDivergence, '
+        'which needs no labels'
+    )
+    expect(valid, key, found, expected)
