@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.runner import Runner
-from mmpretrain.registry import TRANSFORMS
+from mmpretrain.registry import DATASETS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from PIL import Image
 
@@ -51,6 +51,7 @@ def test_training_is_bitwise_the_same(tmp_path):
     simplifier = {'model.distiller.simplifier.max_lam': 0.5}
     train(tmp_path / 'without', **options(**simplifier))
     train(tmp_path / 'with', **options(HOOK, **simplifier))
+    assert pictures(tmp_path / 'without') == []
     assert pictures(tmp_path / 'with') == ['simplification_1.png', 'simplification_2.png']
     assert_same_state(load(tmp_path / 'without', 2), load(tmp_path / 'with', 2))
 
@@ -175,6 +176,12 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     for name, z in dict(teacher=teacher, simplified=simplified, student=student).items():
         assert np.allclose(scores[name], (z / 4).softmax(dim=1), atol=1e-6), name
     assert not np.allclose(scores['teacher'], scores['simplified'], atol=1e-3)
+    # The attention that is drawn gives the target that is drawn.
+    soft = (teacher / 4).log_softmax(dim=1)
+    mixed = 0.5 * soft + 0.5 * torch.from_numpy(attention) @ soft
+    assert np.allclose(scores['simplified'], mixed.softmax(dim=1), atol=1e-5)
+    assert not np.allclose(attention, np.eye(8), atol=1e-2)
+    assert not np.allclose(attention, attention.T, atol=1e-2)
 
 
 class WithoutLabels(torch.utils.data.Dataset):
@@ -210,6 +217,61 @@ def test_samples_of_no_label_or_of_several_are_drawn(monkeypatch, tmp_path, unla
     assert drawn == expected
 
 
+@DATASETS.register_module()
+class Colours(BaseDataset):
+    """Wide pictures whose every pixel is of another colour, in the order that is asked for."""
+
+    METAINFO = dict(classes=[str(c) for c in range(10)])
+
+    def __init__(self, order, **kwargs):
+        self.order = order
+        super().__init__(**kwargs)
+
+    def load_data_list(self):
+        return [
+            dict(img=np.ascontiguousarray(picture(i)[..., self.order]), gt_label=i)
+            for i in range(4)
+        ]
+
+
+def picture(i):
+    """In RGB, 8 high and 12 wide."""
+    y, x = np.mgrid[:8, :12]
+    return np.stack([250 - 3 * y, 5 * x + i, 20 * i + y], axis=-1).astype(np.uint8)
+
+
+BY_PREPROCESSOR = {
+    'mmpretrain, from BGR': (dict(type='mmpretrain.ClsDataPreprocessor', to_rgb=True), [2, 1, 0]),
+    'mmpretrain, as it is': (dict(type='mmpretrain.ClsDataPreprocessor'), [0, 1, 2]),
+    'mmengine, from BGR': (dict(type='mmengine.ImgDataPreprocessor', bgr_to_rgb=True), [2, 1, 0]),
+}
+
+
+@pytest.mark.parametrize('name', BY_PREPROCESSOR)
+def test_the_colours_are_those_of_the_data(monkeypatch, tmp_path, name):
+    """Red is red, whatever the order of the channels in which the data set loads it."""
+    preprocessor, order = BY_PREPROCESSOR[name]
+    drawn = []
+
+    def spy(images, *arguments):
+        drawn.extend(images)
+        return draw_simplification(images, *arguments)
+
+    monkeypatch.setattr(visualization, 'draw_simplification', spy)
+    cfg = digits(tmp_path)
+    cfg.val_dataloader.dataset = dict(
+        type='Colours', order=order, pipeline=[dict(type='PackInputs')]
+    )
+    preprocessor = dict(preprocessor, mean=[1.0, 2.0, 3.0], std=[90.0] * 3)
+    cfg.data_preprocessor = cfg.model.data_preprocessor = preprocessor
+    for part in (cfg.model.architecture, cfg.model.teacher):
+        part.backbone.in_channels = 3
+    SimplifierVisualizationHook().before_train(Runner.from_cfg(cfg))
+    assert len(drawn) == 4
+    for i, image in enumerate(drawn):
+        assert np.array_equal(image, picture(i))
+
+
 def test_among_classes_the_mean_of_the_drawn_samples_is_drawn(monkeypatch):
     """For at most 16 classes, the likeliest, in the order of their names."""
     drawn = []
@@ -234,6 +296,30 @@ def test_among_classes_the_mean_of_the_drawn_samples_is_drawn(monkeypatch):
     assert min(likely[shown]) > max(np.delete(likely, shown))
     expected = attention[others].mean(axis=0)
     assert np.allclose(weights, [[expected[i, j] for j in shown] for i in shown])
+
+
+def test_among_samples_a_row_is_an_image_and_a_column_whom_it_attends_to(monkeypatch):
+    """In the order of the classes of the images, which is not that of the batch."""
+    shown = []
+    draw = Axes.imshow
+    monkeypatch.setattr(
+        Axes, 'imshow', lambda ax, *a, **k: (shown.append((ax, a[0])), draw(ax, *a, **k))[1]
+    )
+    scores = np.random.default_rng(0).dirichlet(np.ones(3), size=3)
+    attention = np.random.default_rng(1).dirichlet(np.ones(3), size=3)
+    draw_simplification(
+        [np.zeros((8, 8), dtype=np.uint8)] * 3,
+        [2, 0, 1],
+        ['cat', 'dog', 'emu'],
+        dict(teacher=scores, simplified=scores, student=scores),
+        attention,
+        'Epoch 1',
+    )
+    ax, weights = shown[-1]
+    order = [1, 2, 0]
+    assert np.allclose(weights, [[attention[i, j] for j in order] for i in order])
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ['cat', 'dog', 'emu']
 
 
 @pytest.mark.parametrize('tokens', ['samples', 'classes'])
