@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner, load_checkpoint, set_random_seed
 from mmpretrain.registry import MODELS
 
 import skd_mmrazor  # noqa: F401
@@ -47,6 +47,7 @@ def get_logits(config: str, checkpoint: str) -> np.ndarray:
     Returns:
         ndarray: float32 of shape (N, classes).
     """
+    set_random_seed(0)
     cfg = Config.fromfile(config)
     init_default_scope('mmpretrain')
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
