@@ -39,11 +39,13 @@ data_preprocessor = dict(
     # convert image from BGR to RGB
     to_rgb=True,
 )
-# The images of a batch as one tensor, which is copied and normalised at once.
+# The images of a batch as one tensor, which is copied and normalised at once. Workers of the
+# validation stay; EpochSeedHook starts those of the training anew.
 train_dataloader = dict(
     batch_size=32,
     num_workers=5,
     collate_fn=dict(type=default_collate),
+    pin_memory=True,
     dataset=dict(
         type=ImageNet,
         data_root='data/imagenet',
@@ -61,6 +63,8 @@ val_dataloader = dict(
     batch_size=32,
     num_workers=5,
     collate_fn=dict(type=default_collate),
+    pin_memory=True,
+    persistent_workers=True,
     dataset=dict(
         type=ImageNet,
         data_root='data/imagenet',
