@@ -24,6 +24,7 @@ from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
 
 from skd_mmrazor.safeguards import get_weights, load_exactly  # Before any config is parsed.
+from skd_mmrazor.utils import error_context
 from skd_mmrazor.utils.command_line import (
     add_force,
     keep_existing,
@@ -126,15 +127,17 @@ def build(config: str, checkpoint: Path) -> tuple[BaseClassifier, list[str] | No
         classes, where they are known.
 
     Raises:
-        SystemExit: The config is of something else, such as a distillation.
-        ValueError: The checkpoint is not of this config.
+        SystemExit: The config is of a distillation.
+        ValueError: It is of something else, or the checkpoint is not of this config.
     """
-    classifier = get_model(read_config(config), pretrained=False)
-    if not isinstance(classifier, BaseClassifier):
+    cfg = read_config(config)
+    if 'architecture' in cfg.model:
         raise SystemExit(
-            f"{config}: model.type={type(classifier).__name__!r}, expected 'ImageClassifier'; "
+            f'{config}: model.type={cfg.model.get("type")!r}, expected a classifier; '
             'tools/model_converters/convert_kd_ckpt_to_student.py makes one of a distillation.'
         )
+    with error_context('config', config, 'one of a classifier'):
+        classifier = get_model(cfg, pretrained=False)
     # Not by get_model, which loads what fits and leaves the rest random.
     loaded = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
     load_exactly(classifier, get_weights(loaded), 'model', repr(str(checkpoint)))
