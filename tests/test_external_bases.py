@@ -71,6 +71,18 @@ def test_a_config_in_no_folder_is_found(tmp_path):
         Config.fromfile(tmp_path / 'mine.py')
 
 
+@pytest.mark.parametrize('name', ['imagenet_bs32', 'glyph100_in_memory_bs64'])
+def test_what_makes_a_batch_gets_no_scope(tmp_path, name):
+    """It is a function, of samples alone."""
+    (tmp_path / 'mine.py').write_text(f"_base_ = ['skd_mmrazor::_base_/datasets/{name}.py']\n")
+    loader = Config.fromfile(tmp_path / 'mine.py').train_dataloader
+    assert loader.collate_fn._scope_ == 'skd_mmrazor'
+    loader.update(dataset=[1.0] * 4, batch_size=4, num_workers=0, persistent_workers=False)
+    (batch,) = Runner.build_dataloader(loader)
+    assert list(batch) == [1.0] * 4
+    assert loader.collate_fn._scope_ == 'skd_mmrazor', 'the config is left as it is'
+
+
 @pytest.mark.parametrize(
     ('name', 'package'),
     [('SKDDistiller', 'skd_mmrazor'), ('KLDivergence', 'mmrazor'), ('ResNet', 'mmpretrain')],

@@ -6,11 +6,13 @@ that module in version 82, and a new virtual environment of Python 3.12 or later
 has no setuptools at all.
 """
 
+import copy
 import functools
 import os.path as osp
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
+from typing import Any
 
 from mmengine.config.utils import MODULE2PACKAGE
 
@@ -42,6 +44,26 @@ def find_configs_in_no_folder(original: Callable) -> Callable:
         return original(cfg_path)
 
     return get_package_and_cfg_path
+
+
+@repairs.replacing(
+    'mmengine.runner.Runner.build_dataloader',
+    'mmengine.runner.FlexibleRunner.build_dataloader',
+    reason="`collate_fn=dict(type='default_collate')` in a base of another package: "
+    "`default_collate() got an unexpected keyword argument '_scope_'`",
+)
+def leave_scope_out_of_collate_fn(original: Callable) -> staticmethod:
+    """Keeps the name of the package, which mmengine writes into such a base, from the function."""
+
+    @functools.wraps(original)
+    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(dataloader, dict) and isinstance(dataloader.get('collate_fn'), dict):
+            dataloader = copy.copy(dataloader)
+            collate_fn = dataloader['collate_fn']
+            dataloader['collate_fn'] = {k: v for k, v in collate_fn.items() if k != '_scope_'}
+        return original(dataloader, *args, **kwargs)
+
+    return staticmethod(build_dataloader)
 
 
 @repairs.replacing(

@@ -139,7 +139,7 @@ def test_a_mistake_is_one_line_on_stderr(files):
 
 def test_a_traceback_can_be_had(run, monkeypatch):
     monkeypatch.setenv('SKD_TRACEBACK', '1')
-    with pytest.raises(ValueError, match="config='byte.py'") as caught:
+    with pytest.raises(ValueError, match='byte') as caught:
         run(TOOLS / 'train.py', 'byte.py')
     assert caught.value.__cause__ is not None
 
