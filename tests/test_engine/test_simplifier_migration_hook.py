@@ -7,6 +7,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from skd_mmrazor.engine import SimplifierMigrationHook
+
 from ..digits_runs import KD, digits, resume, train
 
 SKD = f'skd_{KD}'
@@ -97,6 +99,16 @@ def test_resume(runs, tmp_path, old, new, was_many, is_many):
     logged = runner.optim_wrapper.get_lr()
     assert logged['base_lr' if is_many else 'lr'] == [pytest.approx(lr)]
     assert ('base_lr' in logged) == is_many
+
+
+@pytest.mark.parametrize(('old', 'new'), [(KD, SKD), (SKD, KD)])
+def test_without_the_hook_the_run_cannot_be_resumed(runs, tmp_path, monkeypatch, old, new):
+    """What the hook is for; fails when mmengine does better itself."""
+    monkeypatch.setattr(
+        SimplifierMigrationHook, 'after_load_checkpoint', Hook.after_load_checkpoint
+    )
+    with pytest.raises(ValueError, match=r'epoch_1\.pth.* cannot be resumed from'):
+        resume(tmp_path, runs[old, False][0], new)
 
 
 @pytest.mark.parametrize(('old', 'new'), [(KD, SKD), (SKD, KD)])

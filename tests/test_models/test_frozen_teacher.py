@@ -101,9 +101,9 @@ class Reader(torch.nn.Module):
         (lambda maps, normed: normed, 1),
         (lambda maps, normed: normed + maps, 0),
         (lambda maps, normed: torch.cat([normed, maps]), 0),
-        (lambda maps, normed: torch.add(normed, other=maps), 0),
+        (lambda maps, normed, eye=torch.eye(5).double(): normed.double() @ eye, 1),
     ],
-    ids=['alone', 'added', 'in a list', 'by name'],
+    ids=['alone', 'added', 'in a list', 'in another type'],
 )
 @torch.no_grad()
 def test_a_convolution_that_others_read_is_left(read, folded):
