@@ -13,6 +13,8 @@ from mmrazor.models.losses import OFDLoss
 from torch import Tensor, nn
 
 from ...utils import error_context, expect, is_number
+from .logit_losses import STUDENT_ARGUMENT
+from .logit_records import SIDES, LogitRecords
 
 # Methods that need a distiller of their own, and that distiller with SKD.
 _OWN_DISTILLERS = (
@@ -103,3 +105,44 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
             f'{key}: {name} cannot learn, since its outputs are detached from its parameters.',
             stacklevel=2,
         )
+
+
+def get_num_classes(distiller: Any, records: LogitRecords, configured: Any) -> Any:
+    """The number of classes, on which models, losses and config have to agree.
+
+    Args:
+        distiller (SKDDistiller): Its losses have been chosen.
+        records (LogitRecords): Its records.
+        configured (int, optional): What the config of the simplifier says.
+
+    Returns:
+        int: The number.
+
+    Raises:
+        ValueError: They do not agree, or none tells it.
+    """
+    losses, counts = distiller.simplified_losses, {}
+    for name, argument in losses.items():
+        mapping, found = distiller.loss_forward_mappings[name], {}
+        for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
+            if record := mapping.get(key):
+                number = records.get_num_classes(side, record)
+                found[f'{side}_recorders.{record["recorder"]}'] = number
+        loss = distiller.distill_losses[name]
+        found[f'distill_losses.{name}'] = getattr(loss, 'num_classes', None)
+        found['simplifier'] = configured
+        found = {key: number for key, number in found.items() if number is not None}
+        first, counts[name] = next(iter(found.items()), ('', records.num_classes))
+        for key, number in found.items():
+            expected = f'{counts[name]}, as distiller.{first} has'
+            expect(number == counts[name], f'distiller.{key}: num_classes', number, expected)
+    num_classes = next(iter(counts.values()))
+    expected = "a number: the teacher's logits do not tell it"
+    expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
+    kept = {name: losses[name] for name in losses if counts[name] == num_classes}
+    expected = (
+        f'losses of one number of classes, as simplified_losses={kept} (they have {counts}); a '
+        'ConfigurableDistiller with a simplifier for each as connector takes them all'
+    )
+    expect(len(kept) == len(counts), 'distiller.simplified_losses', list(losses), expected)
+    return num_classes

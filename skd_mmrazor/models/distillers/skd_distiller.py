@@ -15,6 +15,7 @@ from ..losses import LogSpaceBinaryKLDivergence
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from . import config_checks as checks
 from . import logit_losses
+from .added_logit_loss import add_logit_loss
 from .config_errors import name_loss, name_part
 from .logit_records import ALL_LEVELS, SIDES, LogitRecords, join_levels
 from .logits_modules import find_logits_module
@@ -176,7 +177,8 @@ class SKDDistiller(ConfigurableDistiller):
         self._choose_losses(records)
         cfg: dict[str, Any] = dict(_scope_='mmrazor') | self._simplifier_cfg
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
-        cfg['num_classes'] = num_classes = self._get_num_classes(records)
+        num_classes = checks.get_num_classes(self, records, cfg.get('num_classes'))
+        cfg['num_classes'] = num_classes
         if cfg.get('tau') is None:
             cfg['tau'] = logit_losses.get_common_tau(losses)
         kinds = {type(loss) for loss in losses.values()}
@@ -197,7 +199,7 @@ class SKDDistiller(ConfigurableDistiller):
             self.simplified_losses = logit_losses.find_logit_losses(self, records, may_add)
         is_added = not self.simplified_losses
         if is_added:
-            self.simplified_losses = logit_losses.add_logit_loss(self, records, self._logit_loss)
+            self.simplified_losses = add_logit_loss(self, records, self._logit_loss)
         for name, argument in self.simplified_losses.items():
             check_mapping(self, name, argument)
             loss = self.distill_losses[name]
@@ -217,38 +219,6 @@ class SKDDistiller(ConfigurableDistiller):
         valid = not self._entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)
         expected = f"0: the target's entropy has no part in the gradient of {names}"
         expect(valid, 'distiller.entropy_grad', self._entropy_grad, expected)
-
-    def _get_num_classes(self, records: LogitRecords) -> Any:
-        """The number of classes, on which models, losses and config have to agree."""
-        counts = {}
-        for name, argument in self.simplified_losses.items():
-            mapping, found = self.loss_forward_mappings[name], {}
-            arguments = (argument, logit_losses.STUDENT_ARGUMENT.get(argument))
-            for side, record in zip(SIDES, map(mapping.get, arguments), strict=True):
-                if record:
-                    number = records.get_num_classes(side, record)
-                    found[f'{side}_recorders.{record["recorder"]}'] = number
-            found[f'distill_losses.{name}'] = getattr(
-                self.distill_losses[name], 'num_classes', None
-            )
-            found['simplifier'] = self._simplifier_cfg.get('num_classes')
-            found = {key: number for key, number in found.items() if number is not None}
-            first, counts[name] = next(iter(found.items()), ('', records.num_classes))
-            for key, number in found.items():
-                expected = f'{counts[name]}, as distiller.{first} has'
-                expect(number == counts[name], f'distiller.{key}: num_classes', number, expected)
-        num_classes = next(iter(counts.values()))
-        expected = "a number: the teacher's logits do not tell it"
-        expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
-        kept = {
-            name: self.simplified_losses[name] for name in counts if counts[name] == num_classes
-        }
-        expected = (
-            f'losses of one number of classes, as simplified_losses={kept} (they have {counts}); a '
-            'ConfigurableDistiller with a simplifier for each as connector takes them all'
-        )
-        expect(len(kept) == len(counts), 'distiller.simplified_losses', list(counts), expected)
-        return num_classes
 
     def get_record(
         self, *args: Any, simplify: bool = False, detach: bool = True, **kwargs: Any
