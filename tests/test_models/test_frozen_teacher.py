@@ -82,6 +82,9 @@ def test_batch_norm_without_what_is_folded_is_left(arguments, folded):
     torch.testing.assert_close(model(images), before, rtol=1e-5, atol=1e-5)
 
 
+EYE = torch.eye(5).double()
+
+
 class Reader(torch.nn.Module):
     """Reads a convolution's output beside its batch norm, in a way of its own."""
 
@@ -101,7 +104,7 @@ class Reader(torch.nn.Module):
         (lambda maps, normed: normed, 1),
         (lambda maps, normed: normed + maps, 0),
         (lambda maps, normed: torch.cat([normed, maps]), 0),
-        (lambda maps, normed, eye=torch.eye(5).double(): normed.double() @ eye, 1),
+        (lambda maps, normed: normed.double() @ EYE, 1),
     ],
     ids=['alone', 'added', 'in a list', 'in another type'],
 )
