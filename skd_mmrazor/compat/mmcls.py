@@ -18,17 +18,16 @@ from mmengine.registry import Registry
 
 from .patches import repairs
 
-# All that mmcls 1.0.0rc0 to rc6 registered, and what mmpretrain 1.2 registers instead, where
-# the name alone differs. mmpretrain itself knows ToPIL and ToNumpy; CorruptionError is gone.
+# All that mmcls 1.0.0rc0 to rc6 registered and mmpretrain 1.2 renamed, and the class of its
+# samples. Its CorruptionError is gone.
 _RENAMED = {
-    'TRANSFORMS': {'PackClsInputs': 'PackInputs'},
-    'VISUALIZERS': {'ClsVisualizer': 'UniversalVisualizer'},
-    'MODELS': {'LinearReduction': 'LinearNeck'},
+    'PackClsInputs': 'PackInputs',
+    'ToPIL': 'NumpyToPIL',
+    'ToNumpy': 'PILToNumpy',
+    'ClsVisualizer': 'UniversalVisualizer',
+    'LinearReduction': 'LinearNeck',
+    'ClsDataSample': 'DataSample',
 }
-# In imports.
-_RENAMED_CLASSES = {'ClsDataSample': 'DataSample', 'ToPIL': 'NumpyToPIL', 'ToNumpy': 'PILToNumpy'}
-for _names in _RENAMED.values():
-    _RENAMED_CLASSES.update(_names)
 _ISSUE = 'https://github.com/open-mmlab/mmrazor/issues/546'
 
 
@@ -59,7 +58,7 @@ def alias_mmcls() -> None:
 
 @repairs.adding_to(
     'mmrazor.registry.MODELS (`ClsDataPreprocessor`)',
-    *(f'mmpretrain.registry.{kind} (`{name}`)' for kind in _RENAMED for name in _RENAMED[kind]),
+    'mmpretrain.registry (`PackClsInputs`, `ClsVisualizer`, `LinearReduction`)',
     reason="mmrazor's BYOT config: `ClsDataPreprocessor is not in the mmrazor::model registry`, "
     '`PackClsInputs is not in the mmpretrain::transform registry`; configs dumped by mmcls: '
     '`ClsVisualizer is not in the mmpretrain::visualizer registry`',
@@ -78,10 +77,10 @@ def register_names_of_mmcls() -> None:
     from mmrazor.registry import MODELS
 
     MODELS.register_module(module=ClsDataPreprocessor, force=True)
-    for kind, names in _RENAMED.items():
-        for old, new in names.items():
-            known = getattr(registry, kind)
-            known.register_module(old, module=known.get(new), force=True)
+    for known in (registry.MODELS, registry.TRANSFORMS, registry.VISUALIZERS):
+        for old, new in _RENAMED.items():
+            if new in known:
+                known.register_module(old, module=known.get(new), force=True)
 
 
 class _MMClsFinder(MetaPathFinder, Loader):
@@ -109,7 +108,7 @@ class _MMClsFinder(MetaPathFinder, Loader):
         original = importlib.import_module(_in_mmpretrain(module.__name__))
 
         def look_up(name: str) -> Any:
-            return getattr(original, _RENAMED_CLASSES.get(name, name))
+            return getattr(original, _RENAMED.get(name, name))
 
         module.__getattr__ = look_up  # type: ignore[method-assign]
 

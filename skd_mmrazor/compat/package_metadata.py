@@ -9,6 +9,7 @@ has no setuptools at all.
 import copy
 import functools
 import os.path as osp
+import re
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
@@ -17,6 +18,10 @@ from typing import Any
 from mmengine.config.utils import MODULE2PACKAGE
 
 from .patches import repairs
+
+# deit/deit-base_pt-16xb64_in1k.py became deit/deit-base_16xb64_in1k.py, and so the others.
+_RENAMED = ('deit/', 'vision_transformer/')
+_RENAMINGS = (('_[fp]t-', '_'), (r'-224\.py$', '.py'), (r'-384\.py$', '-384px.py'))
 
 
 @repairs.adding_to(
@@ -31,17 +36,22 @@ def add_own_name() -> None:
 @repairs.replacing(
     'mmengine.config.config._get_package_and_cfg_path',
     'mmengine.hub.hub._get_package_and_cfg_path',
-    reason='`skd_mmrazor::….py`, a config in no folder, cannot be the base of a config',
+    reason='`skd_mmrazor::….py`, a config in no folder, cannot be the base of a config; and '
+    "mmrazor's DeiT config builds on a file that mmpretrain renamed",
 )
-def find_configs_in_no_folder(original: Callable) -> Callable:
-    """Finds the configs of this package that lie in no folder, which mmengine expects."""
+def find_configs(original: Callable) -> Callable:
+    """Finds configs that lie in no folder, and transformers by their names of mmcls."""
 
     @functools.wraps(original)
     def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
         package, separator, path = cfg_path.partition('::')
         if package == 'skd_mmrazor' and separator and '/' not in path:
             return package, path
-        return original(cfg_path)
+        package, path = original(cfg_path)
+        if package == 'mmpretrain' and path.startswith(_RENAMED):
+            for old, new in _RENAMINGS:
+                path = re.sub(old, new, path)
+        return package, path
 
     return get_package_and_cfg_path
 
