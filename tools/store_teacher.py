@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.utils.command_line import add_cfg_options, run_tool
 
 HOOK = 'mmrazor.StoredTeacherHook'
 
@@ -32,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     add('--views', type=int, help='views to store; default: those of the hook, or all epochs')
     processes = max(torch.cuda.device_count(), 1)
     add('--processes', type=int, default=processes, help='default: one for each GPU')
-    add('--cfg-options', nargs='+', action=DictAction, help='as of tools/train.py')
+    add_cfg_options(parser)
     args = parser.parse_args()
     for key in ('views', 'processes'):
         value = getattr(args, key)
@@ -141,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -1,8 +1,10 @@
 """Which parameters and buffers of a model a checkpoint was loaded into."""
 
 import contextlib
+import logging
 from typing import NoReturn
 
+from mmengine.logging import print_log
 from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
@@ -61,6 +63,11 @@ class LoadedTensors:
         if loaded and not any(loaded[name] for name in weights):
             expected = 'some of two or more dimensions were expected'
             self._fail(part, prefix, loaded, expected, checkpoint)
+        if not all(loaded.values()):
+            fit = f'{sum(loaded.values())} of the {len(loaded)} parameters and buffers'
+            name = next(name for name in loaded if not loaded[name])
+            message = f'{self.key} fits {fit} of the {part}, the first that stays is {name!r}.'
+            print_log(message, 'current', logging.WARNING)
 
     def _get_loaded(self, prefix: str) -> dict[str, bool]:
         return {

@@ -57,7 +57,7 @@ def build(tmp_path, model, path, resume=False, **arguments):
         resume=resume,
         default_scope='mmpretrain',
         experiment_name=f'{tmp_path}',
-        log_level='ERROR',
+        log_level='WARNING',
         **arguments,
     )
 
@@ -131,8 +131,12 @@ def test_one_tensor_is_enough_to_refuse(tmp_path, way, missing):
 
 
 def test_training_may_begin_with_another_head(tmp_path):
+    """And says what stays as it was."""
     path, _ = save(tmp_path, distillation(), drop='architecture.head')
     by_train(tmp_path, distillation(), path)
+    (log,) = tmp_path.glob('work/*/*.log')
+    match = r"saved\.pth' fits 50 of the 52 .* of the student .* 'architecture\.head\.fc\.weight'"
+    assert re.search(match, log.read_text())
 
 
 @pytest.mark.parametrize(('way', 'is_refused'), [(by_test, False), (by_resume, True)])

@@ -196,3 +196,40 @@ def test_onnx_gives_what_the_inferencer_gives(monkeypatch, tmp_path, run, argume
         output = torch.from_numpy(output).softmax(dim=1).numpy()
     assert np.abs(output - scores).max() < 1e-5
     assert json.loads(session.get_modelmeta().custom_metadata_map['classes']) == NAMES
+
+
+def test_settings_are_overridden_as_in_training(monkeypatch, tmp_path, run):
+    options = ('--cfg-options', 'model.architecture.head.topk=3', 'data_preprocessor.mean=[12.5]')
+    monkeypatch.setattr(
+        sys, 'argv', ['convert', *map(str, run[1:]), '--out-path', str(tmp_path), *options]
+    )
+    converter.main()
+    cfg = Config.fromfile(next(tmp_path.glob('*.py')))
+    assert cfg.model.head.topk == 3
+    assert cfg.data_preprocessor.mean == [12.5]
+    # The file is there now, and stays without --force.
+    (path,) = tmp_path.glob('*.pth')
+    path.write_bytes(b'mine')
+    with pytest.raises(FileExistsError, match='expected a new name or --force'):
+        converter.main()
+    assert path.read_bytes() == b'mine'
+
+
+@pytest.mark.parametrize(
+    ('places', 'expected'),
+    [(('algorithm', 'config', 'student'), 1.0), (('config', 'student'), 2.0), (('student',), 3.0)],
+    ids=['algorithm', 'config', 'student'],
+)
+def test_the_preprocessing_is_what_the_student_was_trained_with(places, expected):
+    """The algorithm's goes before the config's, and that before the student's own."""
+    means = dict(algorithm=1.0, config=2.0, student=3.0)
+    one, two, three = (
+        dict(data_preprocessor=dict(type='ClsDataPreprocessor', mean=[mean], std=[1.0]))
+        if place in places
+        else {}
+        for place, mean in means.items()
+    )
+    student = dict(_scope_='mmpretrain', type='ImageClassifier', **three)
+    model = dict(type='SingleTeacherDistill', architecture=student, **one)
+    cfg = converter.get_student_config(Config(dict(model=model, test_dataloader={}, **two)))
+    assert cfg.data_preprocessor.mean == [expected]
