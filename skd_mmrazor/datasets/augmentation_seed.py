@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, Compose
+from numpy.random import mtrand
 from torch import Tensor
 
 from ..utils import expect
 
 # The name of a sample's meta information.
 VIEW = 'augmentation_view'
+_GENERATORS: list[np.random.BitGenerator] = []
 
 
 class AugmentationSeed:
@@ -62,18 +64,37 @@ def seeded(*key: int) -> Iterator[None]:
     Args:
         *key (int): Of which the seeds are a function; not negative.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python, torch_state = random.getstate(), torch.get_rng_state()
     seeds = np.random.SeedSequence(key).generate_state(3).tolist()
-    random.seed(seeds[0])
-    np.random.seed(seeds[1])
-    # Not torch.manual_seed, which seeds GPUs too.
-    torch.random.default_generator.manual_seed(seeds[2])
+    with _other_numpy_generator():
+        random.seed(seeds[0])
+        np.random.seed(seeds[1])
+        # Not torch.manual_seed, which seeds GPUs too.
+        torch.random.default_generator.manual_seed(seeds[2])
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            torch.set_rng_state(torch_state)
+
+
+@contextlib.contextmanager
+def _other_numpy_generator() -> Iterator[None]:
+    if not hasattr(mtrand, 'set_bit_generator'):  # NumPy < 1.24
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+        return
+    # To put back a state takes as long as to crop a small image.
+    original = mtrand.get_bit_generator()
+    mtrand.set_bit_generator(_GENERATORS.pop() if _GENERATORS else np.random.MT19937())
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        _GENERATORS.append(mtrand.get_bit_generator())
+        mtrand.set_bit_generator(original)
 
 
 class SeededPipeline:

@@ -136,7 +136,8 @@ def test_the_base_of_epochs_has_none_of_our_hooks(monkeypatch, tmp_path):
     }
     ours = {'EpochSeedHook', 'CheckInvalidLossHook', 'FrozenTeacherHook'}
     assert not hooks.pop(epoch.BASE) & ours
-    assert [found & ours == ours for found in hooks.values()] == [False, False, True]
+    assert [found & ours == ours for found in hooks.values()] == [False, False, True, False]
+    assert ['StoredTeacherHook' in found for found in hooks.values()] == [False] * 3 + [True]
 
 
 @pytest.mark.nightly
@@ -145,7 +146,8 @@ def test_a_step_is_timed_for_every_contender(monkeypatch, tmp_path, capsys):
     rows = run(step, monkeypatch, capsys, *arguments)
     names = [row[0] for row in rows]
     assert names[0] == step.BASE
-    assert names[-3:] == [step.BEST, step.EVERYTHING, step.KD_EVERYTHING]
+    assert names[-2:] == [step.STORED, step.STORED_LAYOUT]
+    assert {step.BEST, step.EVERYTHING, step.KD_EVERYTHING, step.FLOOR} <= set(names)
     assert ('torchdistill' in names) == bool(find_spec('torchdistill'))
     assert rows[0][2] == '1'
     (path,) = tmp_path.glob('cifar_*.json')
@@ -154,6 +156,7 @@ def test_a_step_is_timed_for_every_contender(monkeypatch, tmp_path, capsys):
     assert {len(times) for times in found['times'].values()} == {2}
     assert all(float(row[3]) > 0 for row in rows)
     assert found['parts'].keys() > {'teacher', 'simplifier', 'backward'}
+    assert 0 < found['reading']['teacher'] < found['parts']['teacher']
     assert path.with_suffix('.png').read_bytes()[1:4] == b'PNG'
 
 
