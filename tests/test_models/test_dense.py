@@ -20,28 +20,39 @@ BLOCKS = re.findall(
 )
 
 
-class Network(BaseModel):
-    """Convolutions under the names of PSPNet's and GFL's modules."""
+class Pyramid(nn.Module):
+    def forward(self, inputs):
+        return tuple(inputs[..., :: 2**i, :: 2**i].contiguous() for i in range(5))
 
-    def __init__(self, classes=5):
+
+class GFLHead(nn.Module):
+    """One anchor a location, and a sigmoid for each class."""
+
+    def __init__(self, classes):
         super().__init__()
-        self.neck = nn.ModuleDict({'fpn_convs': nn.ModuleList([_Conv() for _ in range(5)])})
-        self.decode_head = nn.ModuleDict({'conv_seg': nn.Conv2d(3, classes, 1)})
-        self.bbox_head = nn.ModuleDict({'gfl_cls': nn.Conv2d(3, classes, 3, padding=1)})
+        self.num_classes = self.cls_out_channels = classes
+        self.use_sigmoid_cls = True
+        self.gfl_cls = nn.Conv2d(3, classes, 3, padding=1)
+
+
+class Network(BaseModel):
+    """Convolutions under the names of PSPNet's or GFL's modules."""
+
+    def __init__(self, detects, classes=5):
+        super().__init__()
+        self.neck = Pyramid()
+        if detects:
+            self.bbox_head = GFLHead(classes)
+        else:
+            self.decode_head = nn.ModuleDict({'conv_seg': nn.Conv2d(3, classes, 1)})
 
     def forward(self, inputs, data_samples=None, mode='loss'):
-        for conv in self.neck['fpn_convs']:
-            conv.conv(inputs)
-        logits = self.decode_head['conv_seg'](inputs)
-        for level in (inputs, inputs[..., ::2, ::2]):
-            self.bbox_head['gfl_cls'](level)
-        return dict(loss=logits.square().mean())
-
-
-class _Conv(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 1)
+        levels = self.neck(inputs)
+        if hasattr(self, 'bbox_head'):
+            logits = [self.bbox_head.gfl_cls(level) for level in levels]
+        else:
+            logits = [self.decode_head['conv_seg'](inputs)]
+        return dict(loss=sum(level.square().mean() for level in logits))
 
 
 def read(block):
@@ -52,35 +63,36 @@ def read(block):
     namespace = {}
     exec(block, namespace)
     path = DISTILL / namespace['_base_'][0].removeprefix('mmrazor::distill/')
-    # GFL's config is RetinaNet's with other models.
-    base = ['cwd_fpn_retina_r101_retina_r50_1x_coco.py'] if 'gfl' in path.name else []
+    # GFL's config is Faster R-CNN's with other models.
+    base = ['cwd_fpn_frcnn_r101_frcnn_r50_1x_coco.py'] if 'gfl' in path.name else []
     cfg = ConfigDict()
     for name in [*base, path.name]:
         part = runpy.run_path(str(path.with_name(name)))['model']
         cfg = Config._merge_a_into_b(ConfigDict(model=part), cfg)
-    return Config._merge_a_into_b(ConfigDict(model=namespace['model']), cfg).model.distiller
+    return Config._merge_a_into_b(ConfigDict(model=namespace['model']), cfg).model
 
 
-def algorithm(distiller):
+def algorithm(model, detects):
+    networks = [Network(detects) for _ in range(2)]
     return MODELS.build(
         dict(
             _scope_='mmrazor',
-            type='SingleTeacherDistill',
-            architecture=Network(),
-            teacher=Network(),
-            distiller=distiller,
+            type=model.type,
+            architecture=networks[0],
+            teacher=networks[1],
+            distiller=model.distiller,
         )
     )
 
 
 @pytest.mark.parametrize(
-    ('block', 'simplified'), [(0, ['loss_cwd']), (1, ['loss_cls_0', 'loss_cls_1'])]
+    ('block', 'simplified'), [(0, ['loss_cwd']), (1, ['loss_skd']), (2, ['loss_cls'])]
 )
 def test_the_documented_configs_train(block, simplified):
-    model = algorithm(read(BLOCKS[block]))
+    model = algorithm(read(BLOCKS[block]), detects=block > 0)
     mappings = model.distiller.loss_forward_mappings
     assert [n for n, m in mappings.items() if m['preds_T'].get('simplify')] == simplified
-    images = torch.randn(2, 3, 8, 8)
+    images = torch.randn(2, 3, 16, 16)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
@@ -91,13 +103,7 @@ def test_the_documented_configs_train(block, simplified):
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_a_pyramid_alone_is_not_taken_for_logits():
-    """The losses of mmrazor's config for a detector's pyramid, with SKD's lines."""
-    path = DISTILL / 'mmdet/cwd/cwd_fpn_frcnn_r101_frcnn_r50_1x_coco.py'
-    distiller = ConfigDict(runpy.run_path(str(path))['model']['distiller'])
-    assert len(distiller.distill_losses) == 5
-    distiller.update(type='SKDDistiller', simplifier=dict(type='AttentionSimplifierConnector'))
-    with pytest.raises(
-        ValueError, match=r"logits_module='head\.fc', expected a module of the student"
-    ):
-        algorithm(distiller)
+def test_a_pyramid_without_a_known_head_is_not_taken_for_logits():
+    message = r"logits_module='head\.fc', expected a module of the student"
+    with pytest.raises(ValueError, match=message):
+        algorithm(read(BLOCKS[1]), detects=False)

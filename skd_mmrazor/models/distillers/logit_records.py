@@ -138,7 +138,7 @@ def join_levels(levels: list[Tensor], num_classes: int) -> Tensor:
         num_classes (int): C.
 
     Returns:
-        Tensor: (A * N, C, locations of all levels).
+        Tensor: (A * N, C, locations of all levels, 1), a map for losses that take maps.
     """
     anchors = [level.unflatten(1, (-1, num_classes)).flatten(0, 1).flatten(2) for level in levels]
-    return torch.cat(anchors, dim=-1)
+    return torch.cat(anchors, dim=-1).unsqueeze(-1)
