@@ -50,6 +50,11 @@ def test_kl_equals_the_formula(tau):
     torch.testing.assert_close(LogSpaceKLDivergence(tau)(s, t), kl_by_hand(s, t, tau).mean())
 
 
+def test_the_temperature_is_1_where_none_is_given():
+    s, t = logits(5, 7), logits(5, 7)
+    torch.testing.assert_close(LogSpaceKLDivergence()(s, t), kl_by_hand(s, t, 1).mean())
+
+
 @pytest.mark.parametrize('tau', TAUS)
 @pytest.mark.parametrize('labels_shape', [(6,), (6, 1)])
 def test_dkd_equals_mmrazor_and_the_formula(tau, labels_shape):
