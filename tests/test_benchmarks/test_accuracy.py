@@ -1,5 +1,6 @@
 """Runs over seeds: each is trained once, whatever happens to the command."""
 
+import argparse
 import json
 import re
 import signal
@@ -21,7 +22,7 @@ from benchmarks.accuracy.cifar100 import (
     parse_args,
     plan,
 )
-from benchmarks.accuracy.runs import Run, train_all
+from benchmarks.accuracy.runs import Run, make_runs, train_all
 from benchmarks.accuracy.summary import plot, summarise, to_markdown, write_csv
 
 from ..conftest import ROOT, run_python
@@ -241,3 +242,23 @@ def test_a_run_that_fails_stops_no_other(tmp_path):
     assert '1 of 2 runs failed' in output
     assert '| kd_resnet14' in output
     assert 'simplifier' in (tmp_path / 'skd_bad' / 'seed0' / 'train.log').read_text()
+
+
+@pytest.mark.parametrize('name', ['result.json', 'settings.json'])
+def test_an_emptied_file_of_a_run_names_itself(tmp_path, name):
+    run = Run(ROOT / 'configs/digits/resnet10-w4_60e_digits.py', 0, tmp_path)
+    run.work_dir.mkdir(parents=True)
+    (run.work_dir / name).touch()
+    with pytest.raises(ValueError, match=f'seed0/{name}.*expected what a run has written there'):
+        train_all([run], [])
+
+
+def test_a_config_that_does_not_exist_starts_no_training(tmp_path):
+    config = ROOT / 'configs/digits/resnet10-w4_60e_digits.py'
+    args = argparse.Namespace(seeds=1, jobs=1, work_dir=tmp_path, cfg_options=[])
+    assert len(make_runs([config], args)) == 1
+    with pytest.raises(ValueError, match=r"config='.*none\.py'"):
+        make_runs([config, tmp_path / 'none.py'], args)
+    with pytest.raises(SystemExit, match='expected a name of its own for each'):
+        make_runs([config, config], args)
+    assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from mmrazor.registry import MODELS
 
-from skd_mmrazor.safeguards import load_whole
+from skd_mmrazor.safeguards import load_exactly, load_whole
 
 from ..conftest import ROOT, algorithm, classifier, distiller
 
@@ -231,17 +231,42 @@ def test_a_missing_teacher_ckpt_is_named(tmp_path):
         MODELS.build(distillation(teacher_ckpt=str(tmp_path / 'none.pth')))
 
 
-def test_the_export_to_onnx_refuses_a_student_of_another_width(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ('saved', 'message'),
+    [
+        (classifier(3), r'does not fit the model .* 1 of its 52 '),
+        (classifier(4), r'does not fit the model .* 1 of its 52 '),
+        (distillation(), r'does not fit the model .* 0 of its 52 '),
+        (dict(classifier(2), train_cfg=None), None),
+    ],
+    ids=['another width', "the teacher's", "the distillation's", 'its own'],
+)
+def test_the_export_to_onnx_takes_the_student_alone(tmp_path, monkeypatch, saved, message):
     pytest.importorskip('onnxruntime')
     monkeypatch.syspath_prepend(ROOT / 'tools' / 'deployment')
     import pytorch2onnx
 
-    path, _ = save(tmp_path, classifier(3))
-    Config(dict(model=classifier(2))).dump(tmp_path / 'student.py')
-    monkeypatch.setattr(sys, 'argv', ['onnx', str(tmp_path / 'student.py'), str(path)])
-    with pytest.raises(ValueError, match=r'saved\.pth.* does not fit the model .* 1 of its 52 '):
+    path, _ = save(tmp_path, saved)
+    grey = dict(type='ClsDataPreprocessor', mean=[127.5], std=[127.5])
+    Config(dict(model=classifier(2), data_preprocessor=grey)).dump(tmp_path / 'student.py')
+    arguments = ['onnx', str(tmp_path / 'student.py'), str(path), '--shape', '8']
+    monkeypatch.setattr(sys, 'argv', arguments)
+    if message is None:
         pytorch2onnx.main()
-    assert not path.with_suffix('.onnx').exists()
+    else:
+        with pytest.raises(ValueError, match=rf'saved\.pth.* {message}'):
+            pytorch2onnx.main()
+    assert path.with_suffix('.onnx').exists() == (message is None)
+    assert not list(tmp_path.glob('*.tmp'))
+
+
+def test_weights_for_which_a_model_has_no_place_are_refused():
+    weights = MODELS.build(classifier(2)).state_dict()
+    load_exactly(MODELS.build(classifier(2)), weights, 'student', 'x.pth')
+    more = {**weights, 'head.fc2.weight': torch.ones(1)}
+    match = r"x\.pth does not fit the student .* 1 more .* first is 'head\.fc2\.weight'"
+    with pytest.raises(ValueError, match=match):
+        load_exactly(MODELS.build(classifier(2)), more, 'student', 'x.pth')
 
 
 def test_load_whole_gives_the_checkpoint(tmp_path):
