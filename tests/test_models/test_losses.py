@@ -199,7 +199,14 @@ def test_gradients_are_finite_for_confident_logits(loss, student, teacher, dtype
 @pytest.mark.parametrize('loss', ['LogSpaceKLDivergence', 'LogSpaceDKDLoss'])
 @pytest.mark.parametrize(
     ('key', 'value'),
-    [('tau', 0), ('tau', -1.0), ('tau', 'hot'), ('entropy_grad', 1.5), ('entropy_grad', None)],
+    [
+        ('tau', 0),
+        ('tau', -1.0),
+        ('tau', 'hot'),
+        ('entropy_grad', 1.5),
+        ('entropy_grad', -0.5),
+        ('entropy_grad', None),
+    ],
 )
 def test_bad_arguments_are_named(loss, key, value):
     with pytest.raises(ValueError, match=rf'{loss}: {key}={value!r}, expected'):
