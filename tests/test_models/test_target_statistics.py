@@ -8,6 +8,8 @@ from mmengine.model import BaseModel
 from mmrazor.registry import MODELS
 from torch import nn
 
+from skd_mmrazor.models.distillers.target_statistics import compare_targets
+
 from ..conftest import algorithm, batch, distiller
 
 TAU = 2.5
@@ -129,3 +131,12 @@ def test_the_statistics_are_computed_as_often_as_they_are_asked_for():
     names = {'teacher_entropy', 'simplified_entropy', 'top1_agreement', 'lam'}
     assert [i for i, found in enumerate(keys, 1) if found] == [1, 3, 6]
     assert keys[0] == keys[2] == keys[5] == {f'distill.{name}' for name in names}
+
+
+def test_classes_under_a_sigmoid_each_have_an_entropy_each():
+    before, after = (3 * torch.randn(4, 5, 2, 3, dtype=torch.float64) for _ in range(2))
+    found = compare_targets([(before, after)], TAU, True)
+    for name, logits in dict(teacher=before, simplified=after).items():
+        p = 1 / (1 + (-logits / TAU).exp())
+        expected = -(p * p.log() + (1 - p) * (1 - p).log()).sum(dim=1).mean()
+        assert found[f'{name}_entropy'].item() == pytest.approx(expected.item(), rel=1e-5)
