@@ -16,8 +16,9 @@ class CheckInvalidLossHook(Hook):
     """Stops at the first iteration with a loss that is NaN or infinite.
 
     All losses that are logged are looked at, not their sum alone, so the message
-    names the term that failed, and beside it whatever else is not finite: with
-    SKD, ``distill.teacher_entropy=nan`` says that it was the teacher.
+    names the term that failed, and beside it whatever else of that step is not
+    finite. In a step in which SKD computes its statistics,
+    ``distill.teacher_entropy=nan`` says that it was the teacher.
     Gradients are not looked at: dynamic loss scaling makes them overflow now and
     then, and skips those steps. A model whose parameters are not finite is not
     saved, so the last checkpoint is a good one.
