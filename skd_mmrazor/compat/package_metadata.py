@@ -19,9 +19,15 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from .patches import repairs
 
-# deit/deit-base_pt-16xb64_in1k.py became deit/deit-base_16xb64_in1k.py, and so the others.
-_RENAMED = ('deit/', 'vision_transformer/')
-_RENAMINGS = (('_[fp]t-', '_'), (r'-224\.py$', '.py'), (r'-384\.py$', '-384px.py'))
+# By package, how files start that were renamed, and what became of their names:
+# deit/deit-base_pt-16xb64_in1k.py is deit/deit-base_16xb64_in1k.py, and so the others.
+_RENAMED: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
+    'mmpretrain': (
+        ('deit/', 'vision_transformer/'),
+        (('_[fp]t-', '_'), (r'-224\.py$', '.py'), (r'-384\.py$', '-384px.py')),
+    ),
+    'mmdet': (('faster_rcnn/',), (('/faster_rcnn_', '/faster-rcnn_'),)),
+}
 
 
 @repairs.adding_to(
@@ -37,10 +43,10 @@ def add_own_name() -> None:
     'mmengine.config.config._get_package_and_cfg_path',
     'mmengine.hub.hub._get_package_and_cfg_path',
     reason='`skd_mmrazor::….py`, a config in no folder, cannot be the base of a config; and '
-    "mmrazor's DeiT config builds on a file that mmpretrain renamed",
+    "mmrazor's configs of DeiT and Faster R-CNN build on files that were renamed",
 )
 def find_configs(original: Callable) -> Callable:
-    """Finds configs that lie in no folder, and transformers by their names of mmcls."""
+    """Finds configs that lie in no folder, and those that were renamed by their old names."""
 
     @functools.wraps(original)
     def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
@@ -48,9 +54,9 @@ def find_configs(original: Callable) -> Callable:
         if package == 'skd_mmrazor' and separator and '/' not in path:
             return package, path
         package, path = original(cfg_path)
-        if package == 'mmpretrain' and path.startswith(_RENAMED):
-            for old, new in _RENAMINGS:
-                path = re.sub(old, new, path)
+        starts, renamings = _RENAMED.get(package, ((), ()))
+        for old, new in renamings if path.startswith(starts) else ():
+            path = re.sub(old, new, path)
         return package, path
 
     return get_package_and_cfg_path

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 import mmengine.utils
 import mmpretrain
 import pytest
-from mmengine.hub import get_config
+from mmengine.config import config
+from mmengine.hub import get_config, hub
 
 from skd_mmrazor.compat import package_metadata
 
@@ -54,3 +55,13 @@ assert mmengine.utils.is_installed is before
 
 def test_a_config_of_another_package_resolves():
     assert get_config('mmpretrain::resnet/resnet18_8xb32_in1k.py').model.backbone.depth == 18
+
+
+def test_the_old_name_of_faster_rcnn_finds_the_new_file():
+    """Of mmdetection 2, in mmrazor's config; and no other name is changed."""
+    folder = 'faster_rcnn/'
+    for find in (config._get_package_and_cfg_path, hub._get_package_and_cfg_path):
+        found = find(f'mmdet::{folder}faster_rcnn_r50_fpn_1x_coco.py')
+        assert found == ('mmdet', f'{folder}faster-rcnn_r50_fpn_1x_coco.py')
+        for name in ('faster-rcnn_r50_fpn_1x_coco.py', 'my_faster_rcnn_r50.py'):
+            assert find(f'mmdet::{folder}{name}') == ('mmdet', f'{folder}{name}')
