@@ -11,6 +11,7 @@ import argparse
 import gc
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -50,6 +51,8 @@ def parse_args() -> argparse.Namespace:
     add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--amp', choices=['bfloat16', 'float16'], default='', help='autocast of all contenders')
     add('--compile', action='store_true', help='add a compiled teacher')
+    text = 'time the processor and not the clock, for a machine that does more; without a GPU'
+    add('--processor-time', action='store_true', help=text)
     add('--only', nargs='+', help='contenders by their names in the table; default: all')
     add('--out', type=Path, help='write the results as JSON and draw the breakdown')
     return parser.parse_args()
@@ -198,7 +201,8 @@ def main() -> None:
         memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
     calls = {name: partial(step, batches[name]) for name, step in steps.items()}
     # They have made their first steps, which warm them up.
-    times = interleave(calls, args.rounds, device, warmup=0)
+    clock = time.process_time if args.processor_time else time.perf_counter
+    times = interleave(calls, args.rounds, device, warmup=0, clock=clock)
 
     print(f'\n{args.scenario}, batch {size}, {args.rounds} rounds, {args.amp or "float32"}\n')
     print(to_markdown(times, memory))

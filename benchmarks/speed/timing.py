@@ -8,12 +8,17 @@ from collections.abc import Callable
 import torch
 
 
-def time_call(call: Callable[[], object], device: torch.device) -> float:
+def time_call(
+    call: Callable[[], object],
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Times a call.
 
     Args:
         call (Callable): What to call.
         device (torch.device): On a GPU, CUDA events time what it queued.
+        clock (Callable): Gives seconds, without a GPU.
 
     Returns:
         float: Milliseconds.
@@ -25,13 +30,17 @@ def time_call(call: Callable[[], object], device: torch.device) -> float:
         end.record()
         end.synchronize()
         return start.elapsed_time(end)
-    start = time.perf_counter()
+    begin = clock()
     call()
-    return 1000 * (time.perf_counter() - start)
+    return 1000 * (clock() - begin)
 
 
 def interleave(
-    calls: dict[str, Callable[[], object]], rounds: int, device: torch.device, warmup: int = 3
+    calls: dict[str, Callable[[], object]],
+    rounds: int,
+    device: torch.device,
+    warmup: int = 3,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Times functions against each other.
 
@@ -43,6 +52,7 @@ def interleave(
         rounds (int): Number of rounds.
         device (torch.device): Where they run.
         warmup (int): Rounds that are not counted. Defaults to 3.
+        clock (Callable): Gives seconds, without a GPU.
 
     Returns:
         dict[str, list[float]]: Milliseconds, by name and round.
@@ -52,7 +62,7 @@ def interleave(
     for i in range(warmup + rounds):
         shuffle(order)
         for name in order:
-            elapsed = time_call(calls[name], device)
+            elapsed = time_call(calls[name], device, clock)
             if i >= warmup:
                 times[name].append(elapsed)
     return times
