@@ -1,4 +1,4 @@
-"""Take the student out of a distillation: a plain mmpretrain checkpoint and config.
+"""Take the student out of a distillation: a checkpoint and a config of its own package.
 
 Usage:
     python tools/model_converters/convert_kd_ckpt_to_student.py CONFIG CHECKPOINT [--out-path DIR]
@@ -19,6 +19,7 @@ import mmpretrain
 import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.registry import MODELS as ALL_MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmpretrain.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
@@ -34,6 +35,12 @@ from skd_mmrazor.utils.files import write_beside
 
 PREFIX = 'architecture.'
 PLUGIN = 'skd_mmrazor'
+# By the scope of a student, the package whose config it gets.
+PACKAGES = {
+    **dict.fromkeys(('', 'mmcls', 'mmpretrain', 'mmrazor'), 'mmpretrain'),
+    'mmdet': 'mmdet',
+    'mmseg': 'mmseg',
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,7 +61,7 @@ def get_student_config(cfg: Config) -> Config:
         cfg (Config): Config of a distillation.
 
     Returns:
-        Config: A config for mmpretrain.
+        Config: A config for mmpretrain, or for the package of the student.
 
     Raises:
         SystemExit: ``cfg`` has no student, or nothing to test it with.
@@ -72,8 +79,11 @@ def get_student_config(cfg: Config) -> Config:
 
     student = dict(model.architecture)
     scope = student.pop('_scope_', None) or student.get('cfg_path', '').split('::')[0]
-    if scope not in ('', 'mmcls', 'mmpretrain', 'mmrazor'):
-        raise SystemExit(f'model.architecture is of {scope!r}, expected one of mmpretrain.')
+    if scope not in PACKAGES:
+        raise SystemExit(
+            f'model.architecture is of {scope!r}, expected one of {list(PACKAGES)[1:]}.'
+        )
+    package = PACKAGES[scope]
     preprocessor = student.pop('data_preprocessor', None)
     if 'cfg_path' in student:
         zoo = get_config(student.pop('cfg_path'))
@@ -83,17 +93,22 @@ def get_student_config(cfg: Config) -> Config:
     # The algorithm's goes before the student's own: this is what it was trained with.
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or preprocessor
     parts = {
-        'data_preprocessor': preprocess_in_mmpretrain(preprocessor),
         'model': student,
         'test_dataloader': cfg[f'{test}_dataloader'],
         'test_evaluator': cfg.get(f'{test}_evaluator'),
     }
-    parts = {name: name_in_mmpretrain(part) for name, part in parts.items() if part is not None}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    if package == 'mmpretrain':
+        if preprocessor is not None:
+            parts['data_preprocessor'] = preprocess_in_mmpretrain(preprocessor)
+        parts = name_in_mmpretrain(parts)
+    elif preprocessor is not None:  # Their models are built without a runner too.
+        student['data_preprocessor'] = preprocessor
     imports = [i for i in cfg.get('custom_imports', {}).get('imports', []) if i != PLUGIN]
     imports += [PLUGIN] if needs_plugin(parts) else []
     if imports:
         parts['custom_imports'] = dict(imports=imports, allow_failed_imports=False)
-    return Config({'default_scope': 'mmpretrain', **parts, 'test_cfg': {}})
+    return Config({'default_scope': package, **parts, 'test_cfg': {}})
 
 
 def name_in_mmpretrain(node: Any) -> Any:
@@ -156,7 +171,10 @@ def get_student_checkpoint(filename: Path, cfg: Config) -> dict:
             f'{filename}: no weights of a student, expected names that start with {PREFIX!r}, '
             f'found such as {next(iter(weights), None)!r}.'
         )
-    model = mmpretrain.get_model(cfg, pretrained=False)
+    if cfg.default_scope == 'mmpretrain':
+        model = mmpretrain.get_model(cfg, pretrained=False)
+    else:
+        model = ALL_MODELS.build(dict(cfg.model, _scope_=cfg.default_scope))
     load_exactly(model, student, 'student', str(filename))
     meta = {k: v for k, v in checkpoint.get('meta', {}).items() if k in ('dataset_meta', 'epoch')}
     meta.update(mmengine_version=mmengine.__version__, mmpretrain_version=mmpretrain.__version__)
