@@ -4,6 +4,7 @@
 lines of SKD, and writes what happened to ``docs/compatibility.md``.
 """
 
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,23 @@ def _describe(cfg: Config) -> tuple[str, str]:
     return 'trains', ', '.join(simplified)
 
 
+def write_section(text: str) -> None:
+    """Puts a section in the place of the old one of its heading, or at the end.
+
+    Args:
+        text (str): The heading and what is below it.
+    """
+    heading = text.partition('\n')[0]
+    sections = re.split(r'^(?=#+ )', TABLE.read_text(), flags=re.MULTILINE)
+    is_old = [section.startswith(f'{heading}\n') for section in sections]
+    kept = [
+        text.strip() if old else section.strip()
+        for section, old in zip(sections, is_old, strict=True)
+    ]
+    kept += [] if any(is_old) else [text.strip()]
+    TABLE.write_text('\n\n'.join(filter(None, kept)) + '\n')
+
+
 def main() -> None:
     """Runs all configs and writes the table."""
     rows = []
@@ -160,7 +178,7 @@ def main() -> None:
             skd, simplified = _describe(load(name, data, skd=True))
             rows.append(f'| `{name}` | `{cfg.model.type}` | {plain} | {skd} | {simplified} |\n')
             print(rows[-1], end='', flush=True)
-    TABLE.write_text(HEADER + ''.join(rows))
+    write_section(HEADER + ''.join(rows))
 
 
 if __name__ == '__main__':
