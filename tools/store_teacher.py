@@ -19,7 +19,8 @@ from mmengine.runner import Runner
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
-from skd_mmrazor.utils.command_line import add_cfg_options, run_tool
+from skd_mmrazor.utils import expect
+from skd_mmrazor.utils.command_line import add_cfg_options, read_config, run_tool
 
 HOOK = 'mmrazor.StoredTeacherHook'
 
@@ -49,15 +50,16 @@ def load_config(args: argparse.Namespace, part: int) -> Config:
         args (argparse.Namespace): The command line.
         part (int): The part of the images that is to be stored, of ``--processes``.
     """
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = read_config(args.config, args.cfg_options)
     cfg.custom_hooks = cfg.get('custom_hooks') or []
     if args.path:
         cfg.custom_hooks.append(dict(type=HOOK, path=args.path))
     hooks = [hook for hook in cfg.custom_hooks if _is_ours(hook)]
     if len(hooks) != 1:
         raise SystemExit(f'custom_hooks: {len(hooks)} of {HOOK}, expected 1, or none and --path.')
-    views = args.views or hooks[0].get('views') or cfg.train_cfg.max_epochs
+    train_cfg = cfg.get('train_cfg') or {}
+    views = args.views or hooks[0].get('views') or train_cfg.get('max_epochs')
+    expect(views, 'train_cfg.max_epochs', views, 'a number of epochs, or --views')
     for key in ('val', 'test'):
         for name in ('dataloader', 'evaluator', 'cfg'):
             cfg.pop(f'{key}_{name}', None)
@@ -68,7 +70,7 @@ def load_config(args: argparse.Namespace, part: int) -> Config:
 
 
 def _is_ours(hook: ConfigDict) -> bool:
-    kind = hook['type']
+    kind = hook.get('type', '')
     return getattr(kind, '__name__', kind).split('.')[-1] == HOOK.split('.')[-1]
 
 

@@ -72,6 +72,7 @@ def files(tmp_path_factory):
 CONVERTER = TOOLS / 'model_converters' / 'convert_kd_ckpt_to_student.py'
 MDISTILLER = TOOLS / 'model_converters' / 'mdistiller2mmpretrain.py'
 ONNX = TOOLS / 'deployment' / 'pytorch2onnx.py'
+STORE = TOOLS / 'store_teacher.py'
 PLOT = TOOLS / 'analysis_tools' / 'plot_curves.py'
 COMPARE = 'benchmarks.accuracy.compare'
 CHECKPOINT = 'run/epoch_1.pth'
@@ -100,6 +101,12 @@ CHECKPOINT = 'run/epoch_1.pth'
         ((ONNX, 'skd.py', CHECKPOINT, '--output-file', 'x'), "'x', expected a file .onnx"),
         ((MDISTILLER, 'byte.pth', 'new.pth', '--arch', 'vgg8'), 'byte.pth'),
         ((MDISTILLER, 'byte.pth', 'new', '--arch', 'vgg8'), "'new', expected a file .pth"),
+        ((STORE, 'byte.py'), "config='byte.py'"),
+        ((STORE, 'log.json', '--path', 'store'), "config='log.json', expected one with a model"),
+        (
+            (STORE, SKD, '--path', 'store', '--cfg-options', 'train_cfg=None'),
+            'train_cfg.max_epochs=None',
+        ),
         ((PLOT, 'byte.py'), 'byte.py'),
         ((PLOT, 'run', '--out', 'curves'), "'curves', expected a file .png"),
         ((PLOT, 'run', '--out', 'log.json'), "'log.json', expected a file .png"),
