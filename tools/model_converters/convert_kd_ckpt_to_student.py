@@ -104,6 +104,8 @@ def get_student_config(cfg: Config) -> Config:
         parts = name_in_mmpretrain(parts)
     elif preprocessor is not None:  # Their models are built without a runner too.
         student['data_preprocessor'] = preprocessor
+    if package == 'mmseg':  # Its inference_model reads this name.
+        parts['test_pipeline'] = cfg[f'{test}_dataloader'].dataset.get('pipeline')
     imports = [i for i in cfg.get('custom_imports', {}).get('imports', []) if i != PLUGIN]
     imports += [PLUGIN] if needs_plugin(parts) else []
     if imports:
