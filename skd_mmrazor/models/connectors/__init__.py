@@ -1,4 +1,4 @@
-"""Connectors: of SKD, teacher logits in, simplified logits out; and FitNets' regressor."""
+"""Connectors: the simplifier of SKD, and the regressor of FitNets."""
 
 from .attention_simplifier_connector import AttentionSimplifierConnector
 from .fitnets_connector import FitNetsConnector
