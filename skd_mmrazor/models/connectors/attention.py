@@ -23,23 +23,24 @@ def attention_weights(q: Tensor, k: Tensor, num_heads: int = 1) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, values: Tensor, num_heads: int = 1) -> Tensor:
-    """Averages values by the attention.
+    """Averages values, weighted by attention.
 
     Args:
         q (Tensor): Queries of all heads, (..., N, embed_dims).
         k (Tensor): Keys of all heads, (..., M, embed_dims).
-        values (Tensor): (..., M, value_dim), of every head.
+        values (Tensor): (..., M, value_dim), shared by the heads.
         num_heads (int): Number of heads. Defaults to 1.
 
     Returns:
         Tensor: (..., N, value_dim).
     """
     length, head_dim, value_dim = k.shape[-2], q.shape[-1] // num_heads, values.shape[-1]
-    # The weights are small beside queries or values: compute them.
+    # With few keys the weights take little memory: compute them.
     if length <= 2 * max(head_dim, value_dim):
         return attention_weights(q, k, num_heads) @ values
-    # Else use the fused kernels, whose memory is linear in the length. They take four
-    # dimensions of one width, on GPUs a multiple of 8; zeros change only the scale.
+    # Else use the fused kernels, whose memory is linear in the length. They take
+    # four-dimensional q, k and values of one width, on GPUs a multiple of 8. Padding
+    # with zeros changes only the scale, which is corrected in q.
     q, k = _split(q, num_heads), _split(k, num_heads)
     width = -8 * (-max(head_dim, value_dim) // 8)
     q, k, padded = (
