@@ -14,15 +14,16 @@ from .attention import attend, attention_weights
 
 _TOKENS = ('samples', 'classes')
 _SOFTENINGS = ('log_softmax', 'scale')
-# The initial score of a token with itself. Unlike tokens score near 0, so a token first
-# attends to its like: e^8 is about 3000.
+# The initial score of a token with itself. Dissimilar tokens score near 0, so a token
+# first attends to itself and to similar ones: e^8 is about 3000.
 _SELF_SCORE = 8.0
-# A class further below the top class than this, in nats, is averaged as if it were here.
-# So a class that is masked by a large negative number cannot dominate an average.
+# The values of the attention are clamped to at most this far below the top class, in
+# nats, so that a class masked by a large negative number cannot dominate an average.
 _MAX_GAP = 30.0
 # Locations of a dense map attend to at most this many means of neighbouring locations.
 _MAX_KEYS = 64
-# Elements of class tokens that are held at once; more are computed again for the gradient.
+# Above this number of elements, class tokens are computed in chunks, and recomputed in
+# the backward pass.
 _MAX_TOKEN_ELEMENTS = 2**22
 
 
@@ -34,7 +35,7 @@ class AttentionSimplifierConnector(BaseConnector):
     <https://arxiv.org/abs/2305.10893>`_ (SKD) softens the teacher's logits
     :math:`z` by a temperature :math:`\tau` and simplifies them by an attention
     module, which is trained jointly with the student through the distillation
-    loss. The abstract fixes that much; the rest is this project's:
+    loss. The paper's abstract says no more; the rest is this project's choice:
 
     .. math::
 
@@ -53,18 +54,18 @@ class AttentionSimplifierConnector(BaseConnector):
     student knows little. ``num_steps``, a buffer that is saved with the weights as
     BatchNorm's ``num_batches_tracked`` is, counts the steps: a backward pass that
     reaches the simplifier counts as one, however many records were simplified
-    before it. With gradient accumulation each mini-batch so counts as a step. In
-    evaluation mode :math:`s` is 1 and nothing is counted.
+    before it. With gradient accumulation each mini-batch therefore counts as a step.
+    In evaluation mode :math:`s` is 1 and nothing is counted.
 
     **Bounds.** Joint training can collapse the target to an uninformative one.
     Therefore the values of the attention are :math:`y` itself and
     :math:`|\lambda|` never exceeds ``max_lam``: whatever the parameters are,
     :math:`y` keeps a weight of at least ``1 - max_lam``. In the average a class
-    lies at most 30 nats below the top class, so that a masked class (of -1e9, say)
-    is averaged as an impossible one and nothing more.
+    lies at most 30 nats below the top class, so that a masked class (with a logit
+    of -1e9, say) cannot dominate it.
 
     **Tokens** are the samples of the batch (a target is mixed with those of samples
-    that the teacher finds alike) or the classes (the log-probability of a class is
+    that the teacher finds similar) or the classes (the log-probability of a class is
     mixed with those of other classes of the same sample, so that a target does not
     depend on the batch). In dense logits each location is a sample and attends
     within its own image: to each location where there are at most 64, else to 64
@@ -149,20 +150,20 @@ class AttentionSimplifierConnector(BaseConnector):
         self.q = nn.Linear(in_dims, embed_dims, bias=False)
         self.k = nn.Linear(in_dims, embed_dims, bias=False)
         if attend_over == 'classes':
-            # A token is the embedding of its class plus its score times another.
+            # A token is the embedding of its class plus its score times a second one.
             self.class_embedding = nn.Parameter(torch.randn(num_classes, embed_dims))
             self.score_embedding = nn.Parameter(torch.randn(embed_dims))
         # One element and not a scalar, which FSDP cannot shard.
         self.lam_logit = nn.Parameter(torch.zeros(1)) if learn_lam else None
-        # Queries and keys start alike. Of a token's squared norm, in_dims, this much
-        # reaches a head:
+        # Queries and keys start with the same weights. A token has the squared norm
+        # in_dims, of which this much reaches each head:
         kept = min(embed_dims, in_dims) / num_heads
         squared_gain = _SELF_SCORE * (embed_dims // num_heads) ** 0.5 / kept
         nn.init.orthogonal_(self.q.weight, gain=squared_gain**0.5)
         self.k.load_state_dict(self.q.state_dict())
 
         self.register_buffer('num_steps', torch.tensor(0))
-        # num_steps as a number, and the version of the buffer that it was read from.
+        # num_steps as a Python int, and the version of the buffer when it was read.
         self._steps, self._version = 0, -1
         self._awaits_gradient = False
         self._is_checked = False
@@ -179,7 +180,7 @@ class AttentionSimplifierConnector(BaseConnector):
         """:math:`s`, in [start_factor, 1]; 1 in evaluation mode."""
         if not self.training or self.start_factor == 1:
             return 1.0
-        # Reading synchronises CUDA, so only what others have written is read.
+        # Reading the buffer synchronises CUDA, so it is read only after other code wrote it.
         if self._version != self.num_steps._version:
             self._steps, self._version = int(self.num_steps), self.num_steps._version
         share = min(1.0, self._steps / self.warmup_iters)
@@ -211,8 +212,8 @@ class AttentionSimplifierConnector(BaseConnector):
 
         Raises:
             TypeError: The parameters were cast to half precision.
-            ValueError: The logits have another shape, are none, or have NaN or Inf
-                in them.
+            ValueError: The logits have another shape, are empty, or contain NaN or
+                Inf.
         """
         self._check(feature)
         factor = self.current_factor
@@ -256,7 +257,7 @@ class AttentionSimplifierConnector(BaseConnector):
             keys (Tensor): (..., M, C), which samples attend to.
 
         Returns:
-            Tensor: As ``soft``.
+            Tensor: Of the shape of ``soft``.
         """
         if self.attend_over == 'samples':
             return attend(*self._project(soft, keys), keys, self.num_heads)
