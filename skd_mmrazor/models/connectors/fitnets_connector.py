@@ -11,13 +11,14 @@ class FitNetsConnector(ConvModuleConnector):
     """Convolution with a bias, batch norm and ReLU, as the literature has them between
     the student's hint and the teacher's (`FitNets <https://arxiv.org/abs/1412.6550>`_).
 
-    ``ConvModuleConnector`` has no bias beside a norm layer, and the convolution starts by
-    Kaiming's rule whatever its ``init_cfg``. Here it starts as torch's own.
+    ``ConvModuleConnector`` has no bias beside a norm layer, and initialises the
+    convolution by Kaiming's rule whatever its ``init_cfg``. Here it keeps torch's
+    default initialisation.
 
     Args:
         in_channel (int): Channels of the student's feature map.
         out_channel (int): Channels of the teacher's.
-        **kwargs: As of ``ConvModuleConnector``.
+        **kwargs: As for ``ConvModuleConnector``.
     """
 
     def __init__(self, in_channel: int, out_channel: int, **kwargs: Any) -> None:
