@@ -1,4 +1,4 @@
-"""Losses that pass a finite gradient to the teacher's side, and CRD's with its weight."""
+"""Losses with a finite gradient to the teacher's logits, and CRD with its ``loss_weight``."""
 
 from .log_space_binary_kl_divergence import LogSpaceBinaryKLDivergence
 from .log_space_dkd_loss import LogSpaceDKDLoss
