@@ -1,4 +1,4 @@
-"""Losses that need one true class of each image."""
+"""The labels of losses that need one class index for each image."""
 
 from torch import Tensor
 
@@ -10,11 +10,11 @@ def expect_class_indices(key: str, labels: Tensor, num_samples: int) -> None:
 
     Args:
         key (str): What to call the labels in the error.
-        labels (Tensor): One class index a sample.
+        labels (Tensor): One class index for each sample.
         num_samples (int): Number of samples.
 
     Raises:
-        ValueError: There are scores in the place of indices, or not one a sample.
+        ValueError: They are scores, or not one index for each sample.
     """
     valid = not labels.is_floating_point() and labels.numel() == num_samples
     found = f'{labels.dtype} of shape {tuple(labels.shape)}'
