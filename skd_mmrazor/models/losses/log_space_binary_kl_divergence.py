@@ -1,4 +1,4 @@
-"""The distillation loss of classes that are independent of each other."""
+"""The distillation loss of independent (sigmoid) classes."""
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +11,15 @@ from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check
 
 @MODELS.register_module()
 class LogSpaceBinaryKLDivergence(nn.Module):
-    r"""KL divergence of classes that are under a sigmoid each, as in dense detectors.
+    r"""KL divergence of independent (sigmoid) classes, as in dense detectors.
 
     .. math:: \tau^2 \sum_c KL\big(\sigma(t_c / \tau) \,\|\, \sigma(s_c / \tau)\big),
 
-    the mean over samples and locations. A softmax over such classes would compare
-    what the head never computes; binary distillation of each class is what
-    "Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object
-    Detection" does (https://arxiv.org/abs/2308.14286), without the weights by which
-    it prefers some locations.
+    the mean over samples and locations. The head never computes a softmax over these
+    classes, so a loss with a softmax would compare distributions that nobody uses.
+    Binary distillation of each class is what "Bridging Cross-task Protocol
+    Inconsistency for Distillation in Dense Object Detection" does
+    (https://arxiv.org/abs/2308.14286); its weights of the locations are left out.
 
     Args:
         tau (float): Temperature. Defaults to 1.0.
