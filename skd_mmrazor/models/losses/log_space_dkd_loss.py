@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation, differentiable on both sides."""
+"""Decoupled knowledge distillation, differentiable in the student's and teacher's logits."""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ class LogSpaceDKDLoss(DKDLoss):
     DKD weighs two divergences: between the binary distributions "target class or
     not" (TCKD, :math:`\alpha`), and between the distributions over the other
     classes (NCKD, :math:`\beta`). With :math:`z_t` the target's softened logit,
-    the first depends on one number a sample,
+    the first depends on one number per sample,
 
     .. math:: m = z_t - \log \sum_{c \ne t} e^{z_c},
               \quad p_t = \sigma(m), \quad 1 - p_t = \sigma(-m),
@@ -28,9 +28,9 @@ class LogSpaceDKDLoss(DKDLoss):
 
     mmrazor's ``DKDLoss`` differs in two ways. It puts an exact 0 into the
     teacher's distribution, for which ``F.kl_div`` has a NaN gradient: it cannot
-    train a simplifier. And it passes ``size_average=False`` beside
-    ``reduction``, which torch obeys: its ``'mean'``, which mmrazor's own DKD
-    config sets, and its ``'none'`` are *sums* over the batch. Only its default,
+    train a simplifier. And it passes ``size_average=False``, which overrides
+    ``reduction`` in torch: its ``'mean'``, which mmrazor's own DKD config sets,
+    and its ``'none'`` are *sums* over the batch. Only its default,
     ``'batchmean'``, divides by the batch, as the paper does.
 
     Args:
@@ -38,8 +38,8 @@ class LogSpaceDKDLoss(DKDLoss):
         alpha (float): Weight of TCKD. Defaults to 1.0.
         beta (float): Weight of NCKD. Defaults to 1.0.
         reduction (str): Over the samples: ``'batchmean'`` or ``'mean'`` divides
-            by the batch, ``'sum'`` adds, ``'none'`` gives a value a sample.
-            Defaults to ``'batchmean'``.
+            by the batch size, ``'sum'`` adds, ``'none'`` gives one value per
+            sample. Defaults to ``'batchmean'``.
         loss_weight (float): Weight of the loss. Defaults to 1.0.
         entropy_grad (float): As in :class:`LogSpaceKLDivergence`. Defaults to
             0.0.
@@ -74,7 +74,7 @@ class LogSpaceDKDLoss(DKDLoss):
             Tensor: A scalar, or (N,) for ``reduction='none'``.
 
         Raises:
-            ValueError: The labels are soft, as of Mixup, or several a sample.
+            ValueError: The labels are soft, as with Mixup, or several per sample.
         """
         expect_class_indices(f'{type(self).__name__}: gt_labels', gt_labels, len(preds_S))
         labels = gt_labels.reshape(-1, 1)
@@ -101,8 +101,8 @@ class LogSpaceDKDLoss(DKDLoss):
         Returns:
             tuple[Tensor, Tensor]: The log-probabilities of the target and of all
             others together, (2, N), and the log-probabilities among the other
-            classes, (N, C), in which the target holds 0 for both networks and so
-            adds nothing.
+            classes, (N, C), in which the target's is 0 for both networks and so
+            contributes nothing.
         """
         logits = at_least_float32(logits) / self.tau
         others = logits.scatter(1, labels, float('-inf')).logsumexp(dim=1, keepdim=True)
