@@ -1,4 +1,4 @@
-"""The distillation loss of KD, differentiable on both sides."""
+"""The distillation loss of KD, differentiable in the student's and the teacher's logits."""
 
 import torch
 from mmrazor.models.losses import KLDivergence
@@ -11,7 +11,7 @@ from ...utils import expect, is_number
 def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float = 1.0) -> Tensor:
     r"""The terms :math:`t (\log t - \log s)` of a Kullback–Leibler divergence.
 
-    Both distributions stay logarithms, so that a probability that underflows
+    Both distributions are kept as logarithms, so that a probability that underflows
     contributes 0 with a finite gradient, where ``F.kl_div`` with a target of
     exactly 0 gives NaN.
 
@@ -19,11 +19,11 @@ def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float
         log_student (Tensor): Log-probabilities of the student, any shape.
         log_teacher (Tensor): Log-probabilities of the teacher, same shape.
         entropy_grad (float): Weight of the terms :math:`t \log t`, the
-            teacher's negative entropy, in the gradient. The value keeps them
-            whole. Defaults to 1.0.
+            teacher's negative entropy, in the gradient. It does not change the
+            value. Defaults to 1.0.
 
     Returns:
-        Tensor: One term an element.
+        Tensor: One term per element.
     """
     teacher = log_teacher.exp()
     with torch.set_grad_enabled(torch.is_grad_enabled() and entropy_grad > 0):
@@ -43,16 +43,16 @@ def at_least_float32(logits: Tensor) -> Tensor:
 class LogSpaceKLDivergence(KLDivergence):
     r"""KL divergence of softened logits, computed from log-probabilities.
 
-    Equal in value to mmrazor's ``KLDivergence``, from which it differs in what
-    the teacher's side receives: a gradient, finite for any finite logits. In
-    SKD it trains the simplifier.
+    Equal in value to mmrazor's ``KLDivergence``. Unlike that, it gives the
+    teacher's logits a gradient, which is finite for any finite logits. In SKD
+    this gradient trains the simplifier.
 
     :math:`KL(T \| S) = \sum T \log T - \sum T \log S`. The student's gradient
     comes from the second sum alone. The first is the teacher's own negative
     entropy; its gradient draws a trainable target towards the uniform
     distribution, which teaches the student nothing. ``entropy_grad=0`` removes
     that gradient and changes neither the value of the loss nor the student's
-    gradient: the teacher's side then receives the gradient of the cross-entropy
+    gradient: the teacher's logits then receive the gradient of the cross-entropy
     with soft targets by which Hinton et al. define KD
     (https://arxiv.org/abs/1503.02531, section 2).
 
