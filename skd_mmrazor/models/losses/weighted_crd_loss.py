@@ -14,13 +14,13 @@ class WeightedCRDLoss(nn.Module):
     r"""mmrazor's ``CRDLoss`` (`Contrastive Representation Distillation
     <https://arxiv.org/abs/1910.10699>`_), multiplied by its weight.
 
-    mmrazor 1.0.0 takes a ``loss_weight`` and ignores it. The loss is held, not
-    inherited from, with a weight of 1: so the weight counts once where mmrazor is
-    mended too.
+    mmrazor 1.0.0 takes a ``loss_weight`` and ignores it. This class holds a
+    ``CRDLoss`` whose own weight is 1, so that the weight is applied once in a fixed
+    mmrazor, too.
 
     Args:
         loss_weight (float): Weight of the loss. Defaults to 1.0.
-        **kwargs: As of ``CRDLoss``: ``temperature``, ``neg_num``, ``sample_n``,
+        **kwargs: As for ``CRDLoss``: ``temperature``, ``neg_num``, ``sample_n``,
             ``dim_out``, ``momentum`` and ``eps``.
 
     Raises:
@@ -34,10 +34,10 @@ class WeightedCRDLoss(nn.Module):
         self.loss = CRDLoss(**kwargs)
 
     def forward(self, s_feats: Tensor, t_feats: Tensor, data_samples: list) -> Tensor:
-        """Computes the loss, and updates the memory.
+        """Computes the loss, and updates its memory of embeddings.
 
         Args:
-            s_feats (Tensor): The student's embeddings, of length 1, (N, D).
+            s_feats (Tensor): The student's embeddings, of unit norm, (N, D).
             t_feats (Tensor): The teacher's, (N, D).
             data_samples (list[DataSample]): With ``sample_idx``, and the negatives as
                 ``contrast_sample_idxs``.
