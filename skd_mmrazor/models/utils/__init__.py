@@ -1,4 +1,4 @@
-"""What the models need beside each other."""
+"""Helpers for running a frozen teacher."""
 
 from .batch_norm_folding import fold_batch_norm
 from .frozen_teacher import FrozenTeacher, difference
