@@ -12,12 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
-    """Folds each batch norm whose input is a convolution's output and no one else's.
+    """Folds each batch norm whose input is the output of a convolution, used only there.
 
-    Which convolution feeds which batch norm is seen in a forward pass, so the
+    Which convolution feeds which batch norm is observed in a forward pass, so the
     order in which a network holds or calls its layers does not matter. Left as
-    they are: modules with hooks, since somebody looks at what goes through them;
-    modules that are called more than once; a batch norm in training mode.
+    they are: modules with hooks, which would see other values; modules that are
+    called more than once; a batch norm in training mode.
 
     Uses :func:`torch.nn.utils.fusion.fuse_conv_bn_eval`.
 
@@ -55,7 +55,7 @@ class _CountUses(TorchDispatchMode):
 @torch.no_grad()
 def _find_pairs(model: nn.Module, run: Callable[[], Any]) -> list[tuple[Any, Any]]:
     mode = _CountUses()
-    # The outputs are kept: the id of one that is gone may be given again.
+    # The outputs are kept alive: the id of a deleted tensor may be reused.
     sources: dict[int, tuple[nn.Module, Tensor]] = {}
     pairs: list[tuple[Any, Any, int]] = []
     calls: Counter = Counter()
