@@ -1,4 +1,4 @@
-"""A teacher that does what its recorders need, and no more."""
+"""A copy of a teacher that computes what its recorders need, and no more."""
 
 import copy
 import math
@@ -16,9 +16,9 @@ from .batch_norm_folding import fold_batch_norm
 class FrozenTeacher:
     """A copy of a teacher for training steps.
 
-    The teacher itself keeps its weights, buffers and names, so that it is saved,
-    loaded and evaluated as ever. The copy is no module of the algorithm, and its
-    modules report to the recorders of the original ones.
+    The teacher itself keeps its weights, buffers and names, so that saving, loading
+    and evaluation do not change. The copy is no submodule of the algorithm. Its hooks
+    fill the recorders that were prepared on the original.
 
     Args:
         teacher (nn.Module): A model of mmengine, whose weights are final.
@@ -26,10 +26,10 @@ class FrozenTeacher:
     """
 
     def __init__(self, teacher: nn.Module, recorders: RecorderManager) -> None:
-        # Copied hooks are the methods of the recorders that they were.
+        # The recorders are shared with the copy, so its hooks fill the originals.
         shared = {id(recorder): recorder for recorder in recorders.recorders.values()}
         self.module = copy.deepcopy(teacher, shared)
-        # It is run inside of the original, whose hooks have changed the inputs.
+        # It runs inside the original's call, whose pre-hooks have changed the inputs.
         self.module._forward_pre_hooks.clear()
         self.mode = 'loss'
         self.dtype: torch.dtype | None = None
@@ -58,7 +58,7 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def record(self, inputs: Any, data_samples: Any) -> dict[str, list]:
-        """Runs the teacher and gives what was recorded, by recorder."""
+        """Runs the teacher and returns the records, by recorder."""
         with self._recorders:
             self(inputs, data_samples)
         return {name: list(buffer) for name, buffer in self._buffers().items()}
@@ -67,8 +67,8 @@ class FrozenTeacher:
         """Folds batch norm into convolutions.
 
         Args:
-            inputs (Tensor): Images, of which two are passed through.
-            data_samples (list): Theirs.
+            inputs (Tensor): Images, of which the first two are used.
+            data_samples (list): Their data samples.
 
         Returns:
             int: How many batch norms were folded.
@@ -97,7 +97,7 @@ class FrozenTeacher:
 
 
 def _plain(record: Any) -> Any:
-    """Tensors as a loss expects them: not of half precision, and contiguous."""
+    """Makes tensors contiguous, and those of half precision float32."""
     if isinstance(record, (list, tuple)):
         return type(record)(_plain(value) for value in record)
     if not isinstance(record, Tensor):
@@ -108,16 +108,16 @@ def _plain(record: Any) -> Any:
 
 
 def difference(found: Any, expected: Any) -> float:
-    """How far records are apart.
+    """The largest relative difference between two records.
 
     Args:
         found (Any): A tensor, a list or tuple of them, or something else.
         expected (Any): The same.
 
     Returns:
-        float: The largest difference, as a part of the largest expected value of
-        its tensor; infinite where there are not as many, or of other shapes.
-        Whatever is no tensor is not compared.
+        float: The largest difference, relative to the largest expected value of
+        its tensor; infinite where their numbers or shapes differ. Values that are
+        not tensors are not compared.
     """
     if isinstance(expected, (list, tuple)):
         if not isinstance(found, (list, tuple)) or len(found) != len(expected):
