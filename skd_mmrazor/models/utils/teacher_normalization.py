@@ -1,4 +1,4 @@
-"""A teacher that wants its images normalized in its own way."""
+"""Teachers whose images are normalized differently from the student's."""
 
 from typing import Any, NamedTuple
 
@@ -12,9 +12,9 @@ class Normalization(NamedTuple):
     """How a data preprocessor changes the values of images.
 
     Args:
-        mean (Tensor): Is subtracted, (C, 1, 1) or (1, 1, 1).
-        std (Tensor): Divides what is left, of the same shape.
-        swaps (bool): Whether the channels are put in the opposite order before.
+        mean (Tensor): The mean that is subtracted, (C, 1, 1) or (1, 1, 1).
+        std (Tensor): The standard deviation, of the same shape.
+        swaps (bool): Whether the order of the channels is reversed first.
     """
 
     mean: Tensor
@@ -33,7 +33,7 @@ class Normalization(NamedTuple):
         return cls(mean, std, any(getattr(preprocessor, name, False) for name in names))
 
     def equals(self, other: 'Normalization') -> bool:
-        """Whether images become the same, but for rounding in a config."""
+        """Whether two normalizations are the same, up to rounding in a config."""
         pairs = (self.mean, other.mean), (self.std, other.std)
         same = all(a.dim() == b.dim() and torch.allclose(a, b, rtol=1e-3) for a, b in pairs)
         return same and self.swaps == other.swaps
@@ -51,16 +51,16 @@ def keep_own_normalization(teacher: nn.Module, used: Any) -> bool:
     """Lets a teacher see images as its own ``data_preprocessor`` normalizes them.
 
     mmengine prepares a batch once, for student and teacher. Where the teacher's
-    own normalization is another, a forward pre-hook undoes the one that was used
-    and applies its own. A teacher whose preprocessor does not normalize at all is
-    given what the student is given. Padding has been done before.
+    own normalization differs, a forward pre-hook undoes the one that was applied
+    and applies the teacher's. A teacher whose preprocessor does not normalize at all
+    receives the student's images. Images have already been padded.
 
     Args:
         teacher (nn.Module): Has been built with its own ``data_preprocessor``.
         used (nn.Module): The preprocessor of the algorithm.
 
     Returns:
-        bool: Whether the teacher's is another.
+        bool: Whether the teacher's normalization differs.
     """
     given, own = Normalization.of(used), Normalization.of(teacher.data_preprocessor)
     if own.is_default() or own.equals(given):
