@@ -1,4 +1,4 @@
-"""What an algorithm of mmrazor would ignore without a word."""
+"""Settings that an algorithm of mmrazor would silently ignore."""
 
 import warnings
 from typing import Any
@@ -11,23 +11,24 @@ from .teacher_normalization import Normalization, keep_own_normalization
 _TRAINED = ('student_trainable', 'teacher_trainable')
 _SWITCHES = (*_TRAINED, 'calculate_student_loss', 'teacher_norm_eval')
 _USED = 'model.data_preprocessor, which is used'
-# What a preprocessor does beside normalizing, and where that is nothing.
+# Settings of a preprocessor other than normalization, with the value that has no effect.
 _OTHERS = {'batch_augments': None, 'pad_size_divisor': 1, 'size': None, 'size_divisor': None}
 
 
 def check_algorithm(algorithm: Any, from_zoo: bool = False) -> None:
     """Checks the switches of an algorithm, and how it prepares its images.
 
-    mmengine prepares a batch once, by the ``data_preprocessor`` of the algorithm. A
-    student's own beside it does nothing, nor does ``train_cfg.augments``, which is
-    a part of it; so they are refused, unless they say the same. A teacher's own
-    normalization is honoured. Its augmentations belong to its own training.
+    mmengine prepares a batch once, by the ``data_preprocessor`` of the algorithm. The
+    student's own has no effect, nor has ``train_cfg.augments``, which becomes a part
+    of it; so they are refused unless they agree with the algorithm's. A teacher's own
+    normalization is applied. Its augmentations belong to its own training, and are
+    ignored.
 
     Args:
         algorithm (BaseAlgorithm): Has been built.
-        from_zoo (bool): Whether the student is named by its ``cfg_path``, whose own
-            preprocessing is not the user's, so that a warning will do. Defaults to
-            False.
+        from_zoo (bool): Whether the student comes from a ``cfg_path``. Its
+            preprocessing was not written by the user, so a warning replaces the
+            error. Defaults to False.
 
     Raises:
         ValueError: A switch is no bool, or a part of the config has no effect.
@@ -52,7 +53,7 @@ def check_algorithm(algorithm: Any, from_zoo: bool = False) -> None:
 
 
 def _check_student(own: Any, used: Any) -> None:
-    """Refuses what a student's own preprocessor would do beside the one that is used."""
+    """Refuses settings of the student's own preprocessor that the algorithm's lacks."""
     key, normalization = 'model.architecture.data_preprocessor', Normalization.of(own)
     valid = normalization.is_default() or normalization.equals(Normalization.of(used))
     expect(valid, key, str(normalization), f'none beside {_USED}: {Normalization.of(used)}')
