@@ -22,7 +22,7 @@ FOLDER = Path(mmrazor.__file__).parent / '.mim' / 'configs' / 'distill' / 'mmcls
 CONFIGS = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.glob('*/*.py'))
 TABLE = Path(__file__).parents[2] / 'docs' / 'compatibility.md'
 
-HEADER = """# mmrazor's classification configs, and SKD
+HEADER = """## Classification
 
 Written by `python -m benchmarks.compatibility.run_configs`, which trains each config
 that mmrazor 1.0.0 installs under `configs/distill/mmcls`: two steps and one
