@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..utils import expect
 
-# The name of a sample's meta information.
+# The key under which a sample's meta information has its view.
 VIEW = 'augmentation_view'
 _GENERATORS: list[np.random.BitGenerator] = []
 
@@ -21,8 +21,8 @@ _GENERATORS: list[np.random.BitGenerator] = []
 class AugmentationSeed:
     """What determines the augmentation of each image.
 
-    Workers of a data loader see a view that is set while they run, and draw the
-    same numbers whichever of them has an image, in whichever order.
+    The view is in shared memory, so that running workers of a data loader see a new
+    one. The numbers do not depend on which worker loads an image, or in what order.
 
     Args:
         seed (int): Not negative.
@@ -42,7 +42,7 @@ class AugmentationSeed:
         self._view.fill_(view)
 
     def get_uniform(self, view: int, transform: int, samples: int) -> Tensor:
-        """Numbers for a transform of whole batches.
+        """Draws the random numbers of a transform of whole batches.
 
         Args:
             view (int): The view.
@@ -59,10 +59,10 @@ class AugmentationSeed:
 
 @contextlib.contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Seeds Python, NumPy and torch on the CPU, and puts back what they had.
+    """Seeds Python, NumPy and torch on the CPU, and restores their states afterwards.
 
     Args:
-        *key (int): Of which the seeds are a function; not negative.
+        *key (int): The integers from which the seeds are derived; not negative.
     """
     python, torch_state = random.getstate(), torch.get_rng_state()
     seeds = np.random.SeedSequence(key).generate_state(3).tolist()
@@ -87,7 +87,7 @@ def _other_numpy_generator() -> Iterator[None]:
         finally:
             np.random.set_state(state)
         return
-    # To put back a state takes as long as to crop a small image.
+    # Restoring a state takes as long as cropping a small image: exchange the generator.
     original = mtrand.get_bit_generator()
     mtrand.set_bit_generator(_GENERATORS.pop() if _GENERATORS else np.random.MT19937())
     try:
@@ -100,7 +100,7 @@ def _other_numpy_generator() -> Iterator[None]:
 class SeededPipeline:
     """A pipeline whose random numbers are a function of the seed, the view and the image.
 
-    A sample that comes out says which view it is of.
+    The meta information of each sample says which view it is of.
 
     Args:
         pipeline (Compose): That of a ``BaseDataset``, which ends with samples.
@@ -123,7 +123,7 @@ class SeededPipeline:
             data (dict): What the data set lists, with ``sample_idx``.
 
         Returns:
-            dict: ``inputs`` and ``data_samples``; None where the pipeline gives up.
+            dict: ``inputs`` and ``data_samples``, or None if the pipeline returns None.
         """
         index, view = data['sample_idx'], self.seed.view
         with seeded(self.seed.seed, view, index):
@@ -134,7 +134,7 @@ class SeededPipeline:
 
 
 def seed_augmentation(dataset: Any, seed: AugmentationSeed, key: str) -> None:
-    """Makes the augmentation of a data set that of a seed.
+    """Makes the augmentation of a data set a function of a seed.
 
     Args:
         dataset (BaseDataset or InMemoryDataset): The data set.
@@ -142,8 +142,8 @@ def seed_augmentation(dataset: Any, seed: AugmentationSeed, key: str) -> None:
         key (str): Where the data set stands in the config.
 
     Raises:
-        ValueError: The data set is another, such as one that wraps others or has no
-            length, or its samples are no ``data_samples``.
+        ValueError: The data set is of another type, such as one that wraps others, or
+            its pipeline does not end by packing ``data_samples``.
     """
     if hasattr(dataset, 'augmentation_seed'):
         dataset.augmentation_seed = seed
@@ -160,7 +160,7 @@ def seed_augmentation(dataset: Any, seed: AugmentationSeed, key: str) -> None:
 
 
 def is_seeded(dataset: Any) -> bool:
-    """Whether :func:`seed_augmentation` holds for a data set.
+    """Whether :func:`seed_augmentation` is in effect for a data set.
 
     Args:
         dataset (BaseDataset or InMemoryDataset): The data set.
