@@ -16,10 +16,10 @@ FLIPPED = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
 
 
 def to_batch_transform(transform: BaseTransform, key: str) -> BatchTransform:
-    """Makes the function of a batch that does what a transform does to an image.
+    """Makes a function that applies a random transform to each image of a batch.
 
-    Each image of the batch has numbers of its own, drawn by torch's generator of
-    the device that the batch is on, or given as ``uniform``, of shape (N, 2).
+    Each image has random numbers of its own, drawn by torch's generator of the
+    device that the batch is on, or given as ``uniform``, of shape (N, 2).
 
     Args:
         transform (BaseTransform): A ``RandomCrop`` of mmpretrain, or a
@@ -27,7 +27,7 @@ def to_batch_transform(transform: BaseTransform, key: str) -> BatchTransform:
         key (str): Where the transform stands in the config.
 
     Returns:
-        Callable: From images of shape (N, C, H, W) to images.
+        Callable: Takes images of shape (N, C, H, W), and returns images.
 
     Raises:
         ValueError: The transform, or a setting of it, is none of those known here.
@@ -56,7 +56,7 @@ def random_crop(
     pad_val: float = 0,
     uniform: Tensor | None = None,
 ) -> Tensor:
-    """Crops each image at a place of its own.
+    """Crops each image at a random place of its own.
 
     Args:
         images (Tensor): Of shape (N, C, H, W).
@@ -86,7 +86,7 @@ def random_crop(
 def random_flip(
     images: Tensor, prob: float, direction: str = 'horizontal', uniform: Tensor | None = None
 ) -> Tensor:
-    """Flips each image or leaves it.
+    """Flips each image with a probability.
 
     Args:
         images (Tensor): Of shape (N, C, H, W).
