@@ -1,4 +1,4 @@
-"""Small images that keep up with a GPU."""
+"""Small images, loaded and augmented fast enough for a GPU."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -33,28 +33,27 @@ class InMemoryDataset:
     of the wrapped dataset. Of the meta keys of ``PackInputs`` a sample has
     ``sample_idx`` alone.
 
-    mmpretrain's ``batch_augments`` are no place for this: they come after the
-    normalisation, where the padding would not be black, and make every label a
-    one-hot score.
+    mmpretrain's ``batch_augments`` cannot do this: they come after the normalisation,
+    where the padding would not be black, and make every label a one-hot score.
 
     Note:
-        With ``num_workers=0`` the numbers are drawn in the process that trains.
-        Where several train, ``randomness=dict(diff_rank_seed=True)`` lets each
+        With ``num_workers=0`` the random numbers are drawn in the training process.
+        With several of them, ``randomness=dict(diff_rank_seed=True)`` lets each
         draw its own.
 
     Args:
         dataset (BaseDataset or dict): The dataset: uint8 images of one size, each
             with one label. Its pipeline may have ``RandomCrop`` and ``RandomFlip``,
             and ends with ``PackInputs``.
-        device (str, optional): Where the images lie and batches are made. Defaults
-            to None: where mmengine trains. Workers of a data loader use the CPU
-            always, since CUDA does not survive a fork.
+        device (str, optional): The device that holds the images and makes the
+            batches. Defaults to None: the one on which mmengine trains. Workers of a
+            data loader always use the CPU, since CUDA does not survive a fork.
         lazy_init (bool): Whether to read the images when they are first needed.
             Defaults to False.
 
     Raises:
-        ValueError: The dataset, its pipeline, an image or the device is none of
-            the above.
+        ValueError: The dataset, its pipeline, an image or the device is not one of
+            those described above.
 
     Examples:
         >>> train_dataloader = dict(
@@ -83,7 +82,7 @@ class InMemoryDataset:
         expected = "mmpretrain's PackInputs, of img and without algorithm_keys"
         expect(packs, _key('dataset.pipeline[-1]'), self._pack, expected)
 
-        # Set by a hook that needs crops and flips which it can repeat.
+        # Set by a hook that needs the same crops and flips again.
         self.augmentation_seed: AugmentationSeed | None = None
         self._uniform: dict[tuple[int, int], list[Tensor]] = {}
         self._fully_initialized = False
@@ -99,8 +98,8 @@ class InMemoryDataset:
         """Reads all images and labels.
 
         Raises:
-            ValueError: An image is not of uint8, or not of the size of the first,
-                or has other than one label.
+            ValueError: An image is not of uint8, differs in size from the first, or
+                does not have exactly one label.
         """
         if self._fully_initialized:
             return
@@ -168,7 +167,7 @@ class InMemoryDataset:
         return _Batch(inputs=images, data_samples=samples)
 
     def _get_uniform(self, seed: AugmentationSeed, view: int) -> list[Tensor]:
-        """The numbers of all images in a view, by transform."""
+        """The random numbers of all images in a view, by transform."""
         size = len(self._images)
         if (seed.seed, view) not in self._uniform:
             drawn = [seed.get_uniform(view, i, size) for i in range(len(self._transforms))]
@@ -178,14 +177,14 @@ class InMemoryDataset:
     def _get_images(self) -> Tensor:
         if get_worker_info() is not None:
             return self._images
-        # Not before: a process of several chooses its GPU after the data are built.
+        # Not earlier: a distributed process chooses its GPU after the data set is built.
         if self._on_device is None:
             self._on_device = self._images.to(self.device)
         return self._on_device
 
 
 class _Batch(dict):
-    """Says what is wrong when ``batch[0]`` is collated."""
+    """A batch whose error names ``collate_fn`` if a collate function asks for ``batch[0]``."""
 
     def __missing__(self, key: Any) -> NoReturn:
         if key == 0:
