@@ -1,4 +1,4 @@
-"""Logits of a teacher on a disk."""
+"""Logits of a teacher, stored on disk."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from ..utils import expect
 
 _HEADER = 'header.json'
 _CHECK = np.dtype('<u4')
-# At which the classes that are left out keep their mass; that of most losses.
+# The temperature at which the omitted classes keep their probability mass.
 _TAU = 4
 
 
@@ -26,9 +26,9 @@ class LogitStore:
     store.dtype)`` opens; a file ends after its last row that was written, and has
     holes before it.
 
-    A row begins with a checksum of its rest. So one that was never written, that a
-    kill cut short or that two processes wrote at a time is known for what it is, and
-    no process has to wait for another.
+    A row begins with a checksum of the rest of it. So a row that was never written,
+    was cut short by a kill or was written by two processes at once is recognised, and
+    no locks are needed.
 
     Args:
         path (str): The folder; made where it is missing.
@@ -61,15 +61,15 @@ class LogitStore:
         self._check_header()
 
     def read(self, view: int, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Reads what is there.
+        """Reads the logits that are stored.
 
         Args:
             view (int): The number of the view.
             indices (Sequence[int]): The numbers of the images.
 
         Returns:
-            tuple[ndarray, ndarray]: Logits, float32 of shape (N, classes), and of
-            which images they are there, bool of shape (N,).
+            tuple[ndarray, ndarray]: Logits, float32 of shape (N, classes), and whether
+            those of each image are stored, bool of shape (N,).
         """
         size = self.dtype.itemsize
         try:
@@ -105,7 +105,7 @@ class LogitStore:
             os.close(file)
 
     def encode(self, logits: np.ndarray) -> np.ndarray:
-        """Makes rows of logits.
+        """Encodes logits as rows.
 
         Args:
             logits (ndarray): float32 of shape (N, classes).
@@ -114,7 +114,7 @@ class LogitStore:
             ndarray: Of shape (N,) and ``dtype``.
 
         Raises:
-            ValueError: A finite logit is beyond the type of the store.
+            ValueError: A finite logit overflows the type of the store.
         """
         rows = np.zeros(len(logits), self.dtype)
         values = logits
@@ -134,7 +134,7 @@ class LogitStore:
         return rows
 
     def decode(self, rows: np.ndarray) -> np.ndarray:
-        """Makes logits of rows.
+        """Decodes rows to logits.
 
         Args:
             rows (ndarray): Of :meth:`encode`.
@@ -149,7 +149,7 @@ class LogitStore:
         return logits
 
     def get_stored(self, view: int) -> np.ndarray:
-        """Of which images the logits are there.
+        """Whether the logits of each image are stored.
 
         Args:
             view (int): The number of the view.
@@ -175,31 +175,31 @@ class LogitStore:
         return self.path / f'view_{view:04d}.rows'
 
     def _split(self, data: memoryview) -> list[memoryview]:
-        """What the checksums are of, row by row."""
+        """The bytes of each row that its checksum covers."""
         size = self.dtype.itemsize
         return [data[i + _CHECK.itemsize : i + size] for i in range(0, len(data), size)]
 
     def _are_whole(self, data: bytes) -> np.ndarray:
         checks = [zlib.crc32(row) for row in self._split(memoryview(data))]
-        # That of zeros, which are in a hole, is not zero.
+        # A hole reads as zeros. The checksum of zeros is not zero, so it is no row.
         return np.frombuffer(data, self.dtype)['check'] == np.array(checks, _CHECK)
 
     def _get_rest(self, logits: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """The logit that, given to all other classes, keeps their mass."""
+        """The one logit for all omitted classes that keeps their probability mass."""
         scaled = np.take_along_axis(logits, others, axis=1) / _TAU
         largest = scaled.max(axis=1, keepdims=True)
         mean = np.exp(scaled - largest).mean(axis=1)
         return _TAU * (largest[:, 0] + np.log(mean))
 
     def _create(self) -> None:
-        """Puts the folder in place with its header in it, whoever else does too."""
+        """Creates the folder with its header, safely if several processes do so at once."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_name(f'.{self.path.name}.{uuid.uuid4().hex}')
         new.mkdir()
         try:
             (new / _HEADER).write_text(json.dumps(self.header, indent=1) + '\n')
-            # An empty folder is replaced; one with files, such as that of another
-            # process that was first, is not.
+            # An empty folder is replaced; one with files is not, such as the one that
+            # another process has created meanwhile.
             new.rename(self.path)
         except OSError:
             (new / _HEADER).unlink(missing_ok=True)
