@@ -15,8 +15,8 @@ CLASSES = (
 )
 PER_CLASS = dict(train=500, test=100)
 SEED = dict(train=0, test=1)
-# Of those that matplotlib ships. The ones of TeX (cm) have the first 51 classes
-# alone, and all others that it ships have none or stand for the lack of one.
+# Fonts that matplotlib ships. Those of TeX (cm) have only the first 51 classes. Its
+# other fonts have none of them, or other symbols in their places.
 FONTS = dict(
     train=[
         *('DejaVuSans', 'DejaVuSans-Bold', 'DejaVuSans-Oblique'),
@@ -30,7 +30,7 @@ FONTS = dict(
         *('STIXGeneral', 'cmr10'),
     ],
 )
-# How hard they are. From between two numbers one is drawn for each image.
+# How hard the images are. From each range a number is drawn for each image.
 EM = (17.0, 30.0)  # height of the font, in pixels
 ASPECT = (0.85, 1.15)
 SKEW = (-0.4, 0.4)  # of either axis: a rotation, where they are opposite
@@ -48,8 +48,8 @@ _CANVAS = 64
 def draw_images(split: str) -> np.ndarray:
     """Draws the images of a split; image ``i`` shows class ``i % 100``.
 
-    Only integers are drawn, added and multiplied after the characters are warped,
-    so no processor rounds another way.
+    After the characters are warped, all arithmetic is of integers, so the pixels do
+    not depend on how a processor rounds.
 
     Args:
         split (str): ``'train'`` or ``'test'``.
@@ -71,10 +71,10 @@ def _render(character: str, fonts: Iterable[str]) -> list[Image.Image]:
         if font.startswith('cm') and not character.isascii():
             continue
         path = Path(matplotlib.get_data_path(), 'fonts', 'ttf', f'{font}.ttf')
-        # Not every build of Pillow has its other layout engine.
+        # Not every build of Pillow has the other layout engine, Raqm.
         typeface = ImageFont.truetype(str(path), _EM, layout_engine=ImageFont.Layout.BASIC)
         image = Image.new('L', (_CANVAS, _CANVAS))
-        # Half a capital is 0.36 em: all stand on one line.
+        # A capital is 0.72 em high: it is centred, and all share its baseline.
         foot = (_CANVAS / 2, _CANVAS / 2 + 0.36 * _EM)
         ImageDraw.Draw(image).text(foot, character, fill=255, font=typeface, anchor='ms')
         images.append(image)
@@ -102,10 +102,10 @@ def _draw_each(glyphs: list[list[Image.Image]], rng: np.random.Generator) -> np.
 def _warp(
     glyphs: list[list[Image.Image]], x: np.ndarray, y: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Each in a font of its own, its middle at (x, y): int64 of (N, 32, 32, 1)."""
+    """Draws each in a random font, centred at (x, y): int64 of shape (N, 32, 32, 1)."""
     n = len(glyphs)
     font = rng.random(n)
-    # From a pixel of the image to one of the canvas.
+    # The affine map from a pixel of the image to one of the canvas.
     yy = _EM / rng.uniform(*EM, n)
     xx = yy * rng.uniform(*ASPECT, n)
     xy, yx = yy * rng.uniform(*SKEW, (2, n))
