@@ -65,7 +65,7 @@ class Glyph100(BaseDataset):
         Returns:
             list[dict]: ``img`` and ``gt_label`` of every sample.
         """
-        # What another version of the file drew is never read.
+        # Images drawn by another version of that file are never read.
         version = hashlib.sha256(Path(glyph_images.__file__).read_bytes()).hexdigest()[:8]
         path = Path(self.data_root, f'{self.split}_{version}.npy')
         if not dist.is_main_process():
@@ -83,7 +83,7 @@ class Glyph100(BaseDataset):
 
 
 def _save_whole(path: Path, array: np.ndarray) -> None:
-    """A process that is killed, or others that save too, leave no half file."""
+    """Saves an array by renaming a temporary file, so that no partial file is left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f'.{uuid.uuid4().hex}.tmp')
     try:
