@@ -1,4 +1,4 @@
-"""What knows the runner, laid out as in ``mmrazor.engine``."""
+"""Hooks and loops of the runner, laid out as in ``mmrazor.engine``."""
 
 from .hooks import *  # noqa: F403
 from .hooks import __all__ as _hooks
