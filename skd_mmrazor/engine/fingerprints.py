@@ -1,4 +1,4 @@
-"""What tells one teacher, data set or pipeline from another."""
+"""Hashes and descriptions that identify a teacher, a data set or a pipeline."""
 
 import functools
 import hashlib
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def hash_model(model: nn.Module) -> str:
-    """Of the architecture and the weights.
+    """Hashes the architecture and the weights of a model.
 
     Args:
         model (nn.Module): The model.
@@ -30,7 +30,7 @@ def hash_model(model: nn.Module) -> str:
 
 
 def describe_dataset(dataset: Any) -> dict:
-    """What a data set lists; not what is in the files that it names.
+    """Describes a data set by its list of samples, without reading their files.
 
     Args:
         dataset (BaseDataset): Initialized.
@@ -38,7 +38,7 @@ def describe_dataset(dataset: Any) -> dict:
     Returns:
         dict: Its type and the hash of its list, paths included.
     """
-    # Most are serialized, for the workers' sake.
+    # mmengine serializes the list by default, so that workers share its memory.
     data = getattr(dataset, 'data_bytes', np.empty(0, np.uint8))
     found = hashlib.sha256(data.data)
     if not len(data):
@@ -51,11 +51,11 @@ def describe(value: Any) -> Any:
     """Describes an object by its type and its attributes, in types of JSON.
 
     Args:
-        value (Any): Such as a transform. Arrays of more than 64 elements are hashed.
-            Of a module the public attributes and the buffers count.
+        value (Any): The object, such as a transform. Arrays of more than 64 elements
+            are hashed. Of a module the public attributes and the buffers count.
 
     Returns:
-        Any: Equal for what was built alike.
+        Any: Equal for objects that were built from the same config.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
