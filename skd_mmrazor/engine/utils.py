@@ -1,4 +1,4 @@
-"""What hooks and loops share."""
+"""Helpers that hooks and loops share."""
 
 import contextlib
 import random
@@ -27,7 +27,7 @@ def get_model(runner: Runner) -> Any:
 
 
 def expect_epochs(runner: Runner, hook: Hook) -> None:
-    """Refuses a hook of epochs where the training loop has none.
+    """Refuses a hook that counts epochs in a training loop that does not.
 
     Args:
         runner (Runner): The runner of the training process.
@@ -42,7 +42,7 @@ def expect_epochs(runner: Runner, hook: Hook) -> None:
 
 @contextlib.contextmanager
 def keep_random_state() -> Iterator[None]:
-    """Puts the generators of Python, numpy and torch back to where they were."""
+    """Restores the states of the generators of Python, NumPy and torch afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:
