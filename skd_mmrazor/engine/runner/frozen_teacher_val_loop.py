@@ -1,4 +1,4 @@
-"""A frozen teacher is validated once."""
+"""Validation that evaluates a frozen teacher only once."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ _OUTPUT = re.compile('out|dump|save')
 
 @LOOPS.register_module()
 class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
-    """mmrazor's validation of student and teacher, the teacher's kept.
+    """mmrazor's validation of student and teacher, which keeps the teacher's metrics.
 
     ``SingleTeacherDistillValLoop`` runs the teacher over the whole validation
     set whenever the student is validated. Here its metrics are kept in the
@@ -35,11 +35,11 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
 
     Each hook is called once, and sees the student alone: mmrazor's loop calls
     ``before_val_epoch`` twice, at which ``EMAHook`` swaps the weights, and shows the
-    teacher's predictions to hooks that draw them. What a metric writes for the
-    teacher, such as ``DumpResults``, has ``teacher.`` before its name.
+    teacher's predictions to hooks that draw them. Files that a metric writes for the
+    teacher, as ``DumpResults`` does, have ``teacher.`` before their names.
 
-    mmengine saves a checkpoint before it validates: one that was saved before the
-    first validation has no metrics to keep.
+    mmengine saves a checkpoint before it validates, so a checkpoint from before the
+    first validation has no teacher metrics.
 
     Args:
         runner (Runner): The runner.
@@ -97,7 +97,7 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
         return kept['metrics']
 
     def _fingerprint(self) -> str:
-        """Of all that the teacher's metrics depend on."""
+        """Hashes everything that the teacher's metrics depend on."""
         cfg = self.runner.cfg
         keys = ('model', 'data_preprocessor', 'val_dataloader', 'val_evaluator')
         settings = (*map(cfg.get, keys), self.fp16)
@@ -109,7 +109,7 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
 
 
 def validate(loop: ValLoop, get_teacher_metrics: Callable[[], dict]) -> dict:
-    """Validates student and teacher as one epoch, so that hooks see one.
+    """Validates student and teacher as one epoch, so that each hook is called once.
 
     Args:
         loop (ValLoop): The loop, whose model is the student.
@@ -132,7 +132,7 @@ def validate(loop: ValLoop, get_teacher_metrics: Callable[[], dict]) -> dict:
 
 @torch.no_grad()
 def validate_teacher(loop: SingleTeacherDistillValLoop) -> dict:
-    """Validates the teacher on the data of the student, unseen by hooks.
+    """Validates the teacher on the data of the student, without calling hooks.
 
     Args:
         loop (SingleTeacherDistillValLoop): The loop.
@@ -151,7 +151,7 @@ def validate_teacher(loop: SingleTeacherDistillValLoop) -> dict:
 
 @contextlib.contextmanager
 def _writing_for_teacher(evaluator: Evaluator) -> Iterator[None]:
-    """Files that metrics write meanwhile have ``teacher.`` before their names."""
+    """Puts ``teacher.`` before the names of the files that metrics write meanwhile."""
     replaced = []
     for metric in evaluator.metrics:
         for name, path in vars(metric).items():
