@@ -1,4 +1,4 @@
-"""Stores what a teacher says, and trains nothing."""
+"""A loop that stores a teacher's logits without training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,14 +17,14 @@ from ..utils import get_model
 
 @LOOPS.register_module()
 class StoreTeacherLoop(EpochBasedTrainLoop):
-    """Runs the teacher on what the store of a ``StoredTeacherHook`` lacks.
+    """Runs the teacher on the images that the store of a ``StoredTeacherHook`` lacks.
 
     Args:
         runner (Runner): The runner, which has the hook.
         dataloader (DataLoader or dict): The training data, or its config.
         max_epochs (int): The number of views.
-        part (int): Of the images, those whose number is this, modulo ``parts``.
-            Defaults to 0.
+        part (int): Which images to store: those whose number modulo ``parts`` is
+            this. Defaults to 0.
         parts (int): The number of processes that share the work. Defaults to 1.
     """
 
@@ -39,14 +39,14 @@ class StoreTeacherLoop(EpochBasedTrainLoop):
         super().__init__(runner, dataloader, max_epochs)
         self.part = part
         self.parts = parts
-        # Called with how many images are stored, and of how many.
+        # Called with the number of images that are stored, and the total.
         self.report: Callable[[int, int], Any] = lambda stored, total: None
 
     def run(self) -> nn.Module:
         """Stores all views, one after another.
 
         Returns:
-            nn.Module: The model, as it was.
+            nn.Module: The model, unchanged.
 
         Raises:
             ValueError: The runner has no ``StoredTeacherHook``.
