@@ -1,4 +1,4 @@
-"""Hooks for training that can be trusted."""
+"""Hooks for the speed, reproducibility and inspection of training."""
 
 from .channels_last_hook import ChannelsLastHook
 from .check_invalid_loss_hook import CheckInvalidLossHook
