@@ -15,10 +15,10 @@ class ChannelsLastHook(Hook):
     """Trains convolutional networks in ``torch.channels_last``.
 
     Tensor cores of GPUs, under autocast above all, and oneDNN on CPUs compute
-    convolutions with the channels innermost, and turn other layouts around for
-    every layer. This hook lays out the weights so, once, and torch passes the
-    layout on from layer to layer. Shapes, checkpoints and what is learnt stay as
-    they are, up to rounding.
+    convolutions with the channels innermost, and convert other layouts in every
+    layer. This hook converts the weights once, and torch passes the layout on from
+    layer to layer. Shapes and checkpoints do not change, and the training only by
+    rounding.
     (https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html)
 
     It is for any model, with a teacher or without. ``FrozenTeacherHook`` does the
@@ -41,13 +41,13 @@ class ChannelsLastHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Lays out the weights.
+        """Converts the weights.
 
         Args:
             runner (Runner): The runner of the training process.
 
         Raises:
-            ValueError: oneDNN cannot train one of the convolutions so.
+            ValueError: oneDNN cannot train one of the convolutions in this format.
         """
         model = get_model(runner)
         for name, module in model.named_modules():
@@ -55,7 +55,7 @@ class ChannelsLastHook(Hook):
                 key = f'ChannelsLastHook: in_channels of {name}'
                 expected = 'at least 8 on a CPU, for a strided 1x1 convolution (oneDNN issue 6035)'
                 expect(not _is_unsafe(module), key, module.in_channels, expected)
-        # Convolutions of one and three dimensions have other formats, and stay.
+        # Only four-dimensional weights change: convolutions of 1D and 3D stay.
         model.to(memory_format=torch.channels_last)
 
 
