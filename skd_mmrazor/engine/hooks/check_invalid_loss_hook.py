@@ -1,4 +1,4 @@
-"""A loss that is no number stops the run, and its model is not saved."""
+"""A loss that is NaN or infinite stops the run, and its model is not saved."""
 
 import math
 from typing import Any
@@ -15,17 +15,17 @@ from ..utils import get_model
 class CheckInvalidLossHook(Hook):
     """Stops at the first iteration with a loss that is NaN or infinite.
 
-    All losses that are logged are looked at, not their sum alone, so the message
-    names the term that failed, and beside it whatever else of that step is not
-    finite. In a step in which SKD computes its statistics,
-    ``distill.teacher_entropy=nan`` says that it was the teacher.
-    Gradients are not looked at: dynamic loss scaling makes them overflow now and
+    All logged losses are checked, not only their sum, so the message names the term
+    that failed, and every other logged value of that step that is not finite. In a
+    step in which SKD computes its statistics, ``distill.teacher_entropy=nan`` says
+    that the teacher's logits were the cause.
+    Gradients are not checked: dynamic loss scaling makes them overflow now and
     then, and skips those steps. A model whose parameters are not finite is not
     saved, so the last checkpoint is a good one.
 
     Note:
-        The values are those that ``RuntimeInfoHook`` put into the message hub:
-        a GPU is waited for no more often than without this hook.
+        The values are those that ``RuntimeInfoHook`` put into the message hub, so
+        the hook does not synchronise CUDA once more.
     """
 
     def after_train_iter(
@@ -35,7 +35,7 @@ class CheckInvalidLossHook(Hook):
         data_batch: Any = None,
         outputs: dict | None = None,
     ) -> None:
-        """Looks at the losses of the iteration.
+        """Checks the losses of the iteration.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -57,7 +57,7 @@ class CheckInvalidLossHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Looks at the parameters that are about to be saved.
+        """Checks the parameters that are about to be saved.
 
         Args:
             runner (Runner): The runner of the training process.
