@@ -1,4 +1,4 @@
-"""An epoch's random numbers follow from the seed and the epoch alone."""
+"""Random numbers that depend on the seed and the epoch alone."""
 
 from functools import partial
 
@@ -16,12 +16,12 @@ class EpochSeedHook(Hook):
 
     mmengine seeds once, when the runner is built, and saves no state of a random
     number generator: a resumed run repeats the augmentations of its first
-    epochs. The workers of a data loader are seeded alike for every epoch, or,
-    with ``persistent_workers=True``, once. This hook seeds Python, NumPy, torch
-    and the workers before each training epoch, from ``runner.seed`` (which
+    epochs. The workers of a data loader get the same seeds in every epoch, or,
+    with ``persistent_workers=True``, are seeded once. This hook seeds Python, NumPy,
+    torch and the workers before each training epoch, from ``runner.seed`` (which
     differs by rank under ``randomness=dict(diff_rank_seed=True)``) and the
-    number of the epoch. It keeps the seed of the sampler with the checkpoint,
-    since a sampler that was built before resuming has one that was drawn anew.
+    number of the epoch. It saves the sampler's seed in the checkpoint, since the
+    sampler of a resumed run is built with a new one.
 
     So a run that is resumed from the end of an epoch equals the uninterrupted
     run, bitwise where the operators are deterministic, for any number of
@@ -46,7 +46,7 @@ class EpochSeedHook(Hook):
             runner (Runner): The runner of the training process.
         """
         dataloader = runner.train_dataloader
-        # torch hands out a sequential sampler where it is given a batch sampler.
+        # With a batch sampler, the loader's own sampler is a placeholder.
         sampler = getattr(dataloader.batch_sampler, 'sampler', dataloader.sampler)
         if hasattr(sampler, 'seed'):
             # Resuming restores the message hub, loading a checkpoint does not.
@@ -59,10 +59,10 @@ class EpochSeedHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        # Mixed, as mmengine adds ranks and workers to the seed: seed + epoch
-        # would give worker 1 the numbers that worker 0 has an epoch later.
+        # Mixed, since mmengine adds the numbers of ranks and workers to the seed:
+        # with seed + epoch, worker 1 would have the numbers of worker 0 in the next epoch.
         mixed = np.random.SeedSequence([runner.seed, runner.epoch]).generate_state(1)
-        # 31 bits: NumPy takes no more than 32, with the worker's number added.
+        # 31 bits: NumPy takes 32, and the worker's number is added.
         seed = int(mixed[0] >> 1)
         set_random_seed(seed)
         _seed_workers(runner.train_dataloader, seed)
@@ -70,7 +70,7 @@ class EpochSeedHook(Hook):
 
 def _seed_workers(dataloader: DataLoader, seed: int) -> None:
     init_fn = dataloader.worker_init_fn
-    # Other functions get what torch draws for a worker from this process.
+    # Other functions use torch's own worker seeds, which this process draws.
     if isinstance(init_fn, partial) and init_fn.func is worker_init_fn:
         dataloader.worker_init_fn = partial(init_fn, seed=seed)
     dataloader._iterator = None
