@@ -1,4 +1,4 @@
-"""A teacher that learns nothing is run for less."""
+"""A hook that runs a frozen teacher faster."""
 
 import copy
 from typing import Any
@@ -16,50 +16,50 @@ from ...utils import expect
 from ..utils import get_model, keep_random_state
 
 _NAME = 'FrozenTeacherHook'
-# Of the largest recorded value. What is beyond rounding errs by tenths and more.
+# Relative to the largest recorded value. Differences that are not rounding are larger.
 _TOLERANCE = 0.01
 _HALF_TOLERANCE = 0.1
 
 
 @HOOKS.register_module()
 class FrozenTeacherHook(Hook):
-    """Makes the teacher of ``SingleTeacherDistill`` cheap.
+    """Speeds up the frozen teacher of ``SingleTeacherDistill``.
 
-    mmrazor runs a frozen teacher as it would train it. This hook gives the
-    training steps a copy of it, which may be changed as the original may not:
-    checkpoints hold the teacher as it was, validation runs it as it was, and a
-    run may be resumed with the hook or without.
+    mmrazor runs a frozen teacher as if it were trained. With this hook the training
+    steps run an optimised copy. The original is left alone: checkpoints and
+    validation use it, and a run may be resumed with the hook or without.
 
-    Each part is tried alone, on the first batch: where a recorder of the teacher
-    would see something else, beyond rounding, the run stops and the key is
-    named. The random numbers of the run stay those of a run without the hook.
+    Each part is checked on the first batch, one after the other: if a recorder of the
+    teacher would record something else, beyond rounding, the run stops with an error
+    that names the part. The random numbers of the run stay those of a run without
+    the hook.
 
     Args:
         fold_bn (bool): Whether to fold batch norm into the convolutions before
-            it. A batch norm or convolution that a recorder looks at is left as
-            it is. Defaults to True.
+            it. A batch norm or convolution that is recorded is left as it is.
+            Defaults to True.
         skip_loss (bool): Whether to run the teacher with ``mode='tensor'``, up
-            to its logits, in place of ``mode='loss'``. Refused where a recorder
-            looks at what comes after, or where there are
-            ``distill_deliveries``. Defaults to True.
+            to its logits, in place of ``mode='loss'``. Refused if something after
+            the logits is recorded, or if there are ``distill_deliveries``. Defaults
+            to True.
         channels_last (bool): Whether to run it in the memory format
             ``torch.channels_last``. Defaults to False.
         dtype (str, optional): ``'bfloat16'`` or ``'float16'`` to run it under
             autocast to that type. What is recorded is float32. Defaults to
             None.
         compile (bool or dict): Whether to run it through ``torch.compile``, or
-            the arguments for that: ``dict(mode='reduce-overhead')`` spares
-            small networks on a GPU the launch of every kernel. Defaults to
+            the arguments for that: ``dict(mode='reduce-overhead')`` saves small
+            networks on a GPU the cost of launching each kernel. Defaults to
             False.
         eval_mode (bool): Whether to run it in evaluation mode. mmrazor leaves
-            the dropout and the drop path of a frozen teacher on, which gives
-            noisy targets. This part alone changes what the student learns, if
-            the teacher has any such layer. Defaults to False.
+            the dropout and the drop path of a frozen teacher on, which makes the
+            targets noisy. Only this part changes the training, if the teacher has
+            any such layer. Defaults to False.
 
     Note:
-        The weights of the teacher are held twice. Outputs of
-        ``torch.inference_mode`` cannot be saved for the student's backward pass,
-        and ``no_grad`` costs no more, so the teacher runs under the latter.
+        The weights of the teacher are in memory twice. The teacher runs under
+        ``no_grad``: outputs of ``torch.inference_mode`` cannot be saved for the
+        student's backward pass, and are no faster.
 
     Examples:
         >>> custom_hooks = [dict(type='mmrazor.FrozenTeacherHook', channels_last=True)]
@@ -101,8 +101,8 @@ class FrozenTeacherHook(Hook):
             runner (Runner): The runner of the training process.
 
         Raises:
-            ValueError: The algorithm is another, its teacher learns, or a part
-                of the hook does not go with its distiller.
+            ValueError: The algorithm is not supported, its teacher is trained, or a
+                part of the hook does not work with its distiller.
         """
         wrapper = type(runner.model).__name__
         known = not is_model_wrapper(runner.model)
@@ -136,7 +136,7 @@ class FrozenTeacherHook(Hook):
             return
         model = get_model(runner)
         original = model.teacher.forward
-        with keep_random_state():  # Batches may be mixed at random.
+        with keep_random_state():  # The preprocessor may mix batches at random.
             data = model.data_preprocessor(copy.deepcopy(data_batch), training=True)
             # What the teacher's own forward receives, after hooks that change it.
             model.teacher.forward = lambda *batch: batch
@@ -155,7 +155,7 @@ class FrozenTeacherHook(Hook):
         self.frozen = frozen
 
     def after_train(self, runner: Runner) -> None:
-        """Leaves the teacher as it was.
+        """Restores the teacher's own ``forward``.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -207,7 +207,7 @@ class FrozenTeacherHook(Hook):
         return frozen
 
     def _check_draws(self, frozen: FrozenTeacher, batch: tuple) -> None:
-        """Refuses parts that change the order of random numbers, if there are any."""
+        """Refuses parts that would change the random numbers of a teacher that draws some."""
         cuda = [batch[0].device] if batch[0].device.type == 'cuda' else []
 
         def states() -> list:
