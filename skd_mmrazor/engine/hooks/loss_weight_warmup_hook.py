@@ -16,10 +16,10 @@ class LossWeightWarmupHook(Hook):
 
     The linear warm-up of `Decoupled Knowledge Distillation
     <https://arxiv.org/abs/2203.08679>`_, which counts epochs from 1 and takes 20
-    on CIFAR-100. The factor follows from the epoch alone, so a resumed run goes
-    on where it stopped. After training ``loss_weight`` is again that of the
-    config. With SKD the simplifier warms up as the student does: it is trained
-    through the same loss.
+    on CIFAR-100. The factor depends on the epoch alone, so a resumed run continues
+    where it stopped. After training ``loss_weight`` is again that of the config. With
+    SKD the simplifier warms up as the student does, since both are trained by the
+    same loss.
 
     mmengine's ``ParamScheduler`` changes optimizers only, and mmrazor's
     ``StopDistillHook`` can only end all distillation.
@@ -27,7 +27,8 @@ class LossWeightWarmupHook(Hook):
     Args:
         loss (str, optional): Name of the loss in ``distiller.distill_losses``.
             Defaults to None: all of them.
-        epochs (int): From this epoch on the weight is whole. Defaults to 20.
+        epochs (int): The epoch from which the weight is that of the config. Defaults
+            to 20.
 
     Raises:
         ValueError: ``epochs`` is not a positive integer.
@@ -65,7 +66,7 @@ class LossWeightWarmupHook(Hook):
             weight: Any = getattr(losses[name], 'loss_weight', None)
             key = f'distiller.distill_losses.{name}.loss_weight'
             expect(is_number(weight), key, weight, f'a number, which {hook} can multiply')
-            # Kept from a run that an error ended, which left smaller weights.
+            # Not overwritten: a run that ended in an error has left smaller weights.
             self._weights.setdefault(name, weight)
 
     def before_train_epoch(self, runner: Runner) -> None:
