@@ -1,4 +1,4 @@
-"""Runs of the base method continue with SKD, and the other way round."""
+"""A run without SKD can continue with it, and the other way round."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _SIMPLIFIER = 'distiller.simplifier.'
 
 @HOOKS.register_module()
 class SimplifierMigrationHook(Hook):
-    """Adds a simplifier to a checkpoint that has none, or takes it out.
+    """Adds a simplifier to a checkpoint that has none, or removes it.
 
     Acts where a distillation model and the checkpoint that is loaded into it
     differ in having a simplifier, and logs one line that says so. A simplifier
@@ -25,11 +25,11 @@ class SimplifierMigrationHook(Hook):
 
     When resuming, the optimizer's state is matched to the parameters by name:
     the student keeps its momentum, the simplifier starts with none. The groups
-    of parameters are those of the config, with ``lr`` (and whatever else is
-    scheduled) where the checkpoint's schedule stood.
+    of parameters are those of the config; their ``lr`` (and whatever else is
+    scheduled) continues where the checkpoint's schedule stood.
 
     With :mod:`skd_mmrazor.safeguards`, as in this project's tools, the runner of a
-    distillation has it without being told.
+    distillation gets this hook by itself.
     """
 
     # After EMAHook, which swaps its average for the weights.
@@ -56,7 +56,7 @@ class SimplifierMigrationHook(Hook):
         unused = [name for k, name in names.items() if k.startswith(_SIMPLIFIER)]
         if bool(missing) == bool(unused) or not hasattr(model, 'distiller'):
             return
-        # With the simplifier added, a checkpoint of which nothing fits would seem to.
+        # With a simplifier added, a checkpoint of which nothing fits would seem to fit.
         if not any(getattr(weights.get(names.get(k)), 'shape', None) == own[k].shape for k in own):
             return
         optimizer = checkpoint.get('optimizer')
@@ -111,7 +111,7 @@ def _match_optimizer(
     for group in state['param_groups']:
         shared = [groups[old[new[i]]] for i in group['params'] if new[i] in old]
         _continue_schedule(group, shared[0] if shared else base)
-    # mmengine's record of the schedule without multipliers, beside many groups.
+    # With several groups, mmengine keeps the schedule without multipliers here.
     if optim_wrapper.base_param_settings is not None:
         state['base_param_settings'] = dict(optim_wrapper.base_param_settings)
         _continue_schedule(state['base_param_settings'], base)
