@@ -1,4 +1,4 @@
-"""Draws, while it trains, what the simplifier makes of the teacher."""
+"""A hook that draws the teacher's and the simplified targets during training."""
 
 import contextlib
 from collections.abc import Iterator
@@ -30,11 +30,11 @@ class SimplifierVisualizationHook(Hook):
     mmengine's ``LocalVisBackend``, to TensorBoard with ``TensorboardVisBackend``.
 
     The images are the same at every epoch, spread evenly over the validation
-    set. Training is left as it was, bit by bit: random numbers, modes of the
-    modules and records are put back.
+    set. Training is not changed in any bit: random states, modes of the modules and
+    records are restored.
 
     Args:
-        interval (int): Draw after every this many epochs. Defaults to 10.
+        interval (int): The number of epochs between two pictures. Defaults to 10.
         batch_size (int): How many images attend to each other. Defaults to 16.
         num_samples (int): How many of them are drawn. Defaults to 4.
         num_classes (int): How many classes are drawn, the teacher's first.
@@ -46,9 +46,9 @@ class SimplifierVisualizationHook(Hook):
             nothing to validate on, or the model has no teacher beside its student.
 
     Note:
-        The student is the one that is trained, also with ``EMAHook``, whose average
-        is in its place for validation only. One process draws, so that the hook
-        cannot be used with FSDP, which shards the models.
+        The student is drawn with its current weights, not with the average of
+        ``EMAHook``. Only one process draws, so the hook cannot be used with FSDP,
+        which shards the models.
 
     Examples:
         >>> # In a config:
@@ -71,7 +71,7 @@ class SimplifierVisualizationHook(Hook):
         self.num_classes = num_classes
 
     def before_train(self, runner: Runner) -> None:
-        """Tries to draw, before anything is trained.
+        """Draws once as a test, before anything is trained.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -144,7 +144,7 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
     mappings = [m for mapping in distiller.loss_forward_mappings.values() for m in mapping.values()]
     record = next(mapping for mapping in mappings if mapping.get('simplify'))
     recorder = distiller.teacher_recorders.get_recorder(record['recorder'])
-    # A loss may need labels that the images do not have, but is rarely recorded.
+    # mode='loss' may need labels that the images lack, and is rarely needed for a record.
     for mode in ('tensor', 'loss'):
         with distiller.teacher_recorders:
             model.teacher(*batch, mode=mode)
@@ -157,7 +157,7 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
 
 
 def _get_labels(sample: Any) -> list[int]:
-    """All labels of a sample; it may have none."""
+    """All labels of a sample, which may have none."""
     labels = None if sample is None else sample.get('gt_label')
     return [] if labels is None else labels.tolist()
 
@@ -179,7 +179,7 @@ def _get_images(inputs: list[Tensor], preprocessor: nn.Module) -> list[np.ndarra
 
 @contextlib.contextmanager
 def _leaving_as_it_was(model: Any) -> Iterator[None]:
-    """Evaluation mode without gradients, of which nothing stays."""
+    """Evaluation mode without gradients; restores modes, records and random states."""
     modes = {module: module.training for module in model.modules()}
     recorders = model.distiller.teacher_recorders.recorders.values()
     records = [list(recorder.data_buffer) for recorder in recorders]
