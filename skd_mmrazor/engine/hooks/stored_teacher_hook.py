@@ -1,4 +1,4 @@
-"""The logits of a frozen teacher are computed once, and read by every later run."""
+"""A hook that stores the logits of a frozen teacher for later runs."""
 
 from typing import Any
 
@@ -32,43 +32,43 @@ from .frozen_teacher_hook import FrozenTeacherHook
 
 @HOOKS.register_module()
 class StoredTeacherHook(Hook):
-    """Reads the teacher's logits from a disk, and adds what is missing there.
+    """Reads the teacher's logits from disk, and adds those that are missing there.
 
-    A frozen teacher says the same of the same image each time. The first run with
-    this hook stores what the teacher says while it trains; a later one, of whatever
-    student, seed or loss, reads it and runs the teacher for nothing. Both train the
-    same student, bit by bit: what is given to the losses is always a row of the store,
-    whether it was read or has just been made.
+    A frozen teacher gives the same logits for the same image every time. The first
+    run with this hook stores them while it trains; a later run, with any student,
+    seed or loss, reads them and does not run the teacher. With the same student, seed
+    and loss the two trainings are equal, bit by bit: the losses always receive a row
+    of the store, whether it was read or has just been written.
 
     So that an image can be found again, its augmentation becomes a function of
     ``seed``, the epoch and its number in the data set. The order of the images and
-    all else stays with the seed of the run.
+    everything else depends on the seed of the run as before.
 
     A store belongs to one teacher, pipeline and data set; another's is refused, and
     a few rows are compared with the live teacher at the start of each run.
     ``docs/stored_teacher.md`` has the sizes and errors of the compact forms.
 
     Args:
-        path (str): The folder of the store, made where it is missing. Several
+        path (str): The folder of the store, created if it does not exist. Several
             processes and runs may share it.
-        dtype (str): ``'float32'`` for what the teacher said, bit by bit, or
-            ``'float16'`` for half of the space. Defaults to ``'float32'``.
-        top_k (int, optional): Keep this many logits of each image, the largest; the
-            other classes share evenly what mass is left at the temperature 4.
-            Defaults to None: keep all.
+        dtype (str): ``'float32'`` for the exact logits, or ``'float16'`` for half of
+            the space. Defaults to ``'float32'``.
+        top_k (int, optional): Keep only the this many largest logits of each image.
+            The probability that is left at temperature 4 is shared evenly by the
+            other classes. Defaults to None: keep all.
         views (int, optional): The number of augmented views of each image, over
             which the epochs cycle. Defaults to None: each epoch has its own.
         seed (int): The seed of the augmentation. Defaults to 0.
-        eval_mode (bool): Whether to run the teacher in evaluation mode, without
-            which one with dropout or drop path is refused. Beside a
-            ``FrozenTeacherHook`` its ``eval_mode`` counts. Defaults to False.
+        eval_mode (bool): Whether to run the teacher in evaluation mode. A teacher
+            with dropout or drop path is refused without it. Beside a
+            ``FrozenTeacherHook`` that hook's ``eval_mode`` counts. Defaults to False.
 
     Examples:
         >>> custom_hooks = [dict(type='mmrazor.StoredTeacherHook', path='data/teacher')]
     """
 
-    # After FrozenTeacherHook, whose teacher is the one that is run; and after
-    # what changes the pipeline or the batch augmentation.
+    # After FrozenTeacherHook, whose copy of the teacher is run; and after hooks that
+    # change the pipeline or the batch augmentation.
     priority = 'LOW'
 
     def __init__(
@@ -96,22 +96,22 @@ class StoredTeacherHook(Hook):
         self.views = views
         self.eval_mode = eval_mode
         self.seed = AugmentationSeed(seed)
-        # Rows that were read, and images that the teacher was run for.
+        # The numbers of rows that were read, and of images that the teacher was run on.
         self.read = 0
         self.computed = 0
         self._prepared = False
-        # Why nothing is stored any more, if so.
+        # The error after which nothing more is stored.
         self.write_error: OSError | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Opens the store, and makes sure that it is the teacher's.
+        """Opens the store, and makes sure that it belongs to the teacher.
 
         Args:
             runner (Runner): The runner of the training process.
 
         Raises:
             ValueError: The logits depend on more than the image, its number and
-                the seed, or the store is another's.
+                the seed, or the store belongs to something else.
         """
         model = get_model(runner)
         check_model(runner)
@@ -120,7 +120,7 @@ class StoredTeacherHook(Hook):
         check_dataloader(loader)
         seed_augmentation(loader.dataset, self.seed, f'{NAME}: train_dataloader.dataset')
         images = getattr(loader.dataset, 'dataset', loader.dataset)
-        # Before they are used: some transforms keep what they opened.
+        # Before they are used: some transforms keep the files that they opened.
         pipeline = [describe(transform) for transform in images.pipeline.transforms]
         frozen = next((h for h in runner.hooks if isinstance(h, FrozenTeacherHook)), None)
         probe = TeacherProbe(runner, self.seed, (frozen or self).eval_mode)
@@ -143,7 +143,7 @@ class StoredTeacherHook(Hook):
             precision=precision,
             teacher=self._teacher_hash,
             dataset=describe_dataset(images),
-            # Crops and flips of whole batches have other numbers.
+            # Crops and flips of whole batches draw other random numbers.
             in_memory=images is not loader.dataset,
             pipeline=pipeline,
             data_preprocessor=describe(model.data_preprocessor),
@@ -175,7 +175,7 @@ class StoredTeacherHook(Hook):
         self.seed.view = self._get_view(epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Takes the place of the teacher, and of its ``FrozenTeacherHook``.
+        """Replaces the teacher's ``forward``, which may be that of a ``FrozenTeacherHook``.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -209,7 +209,7 @@ class StoredTeacherHook(Hook):
         self._prepared = True
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Says how much of the epoch was read.
+        """Logs how many rows of the epoch were read.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -219,7 +219,7 @@ class StoredTeacherHook(Hook):
         self.read = self.computed = 0
 
     def after_train(self, runner: Runner) -> None:
-        """Leaves the teacher and the data set as they were.
+        """Restores the teacher and the data set.
 
         Args:
             runner (Runner): The runner of the training process.
@@ -233,7 +233,7 @@ class StoredTeacherHook(Hook):
         return epoch if self.views is None else epoch % self.views
 
     def _get_logits(self, data_samples: list, run: Any) -> Tensor:
-        """Rows of the store, as logits; ``run`` gives what is missing."""
+        """Reads logits from the store; ``run`` computes those that are missing."""
         views = {sample.get(VIEW) for sample in data_samples}
         key = f'{NAME}: {VIEW} of the samples'
         expect(len(views) == 1 and None not in views, key, views, 'one, as its pipeline gives')
