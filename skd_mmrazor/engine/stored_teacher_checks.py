@@ -1,4 +1,4 @@
-"""Whether a teacher's logits are a function of the image alone, and those of a store."""
+"""Checks that a teacher's logits depend on the image alone, and equal those of a store."""
 
 import contextlib
 import copy
@@ -24,19 +24,20 @@ NAME = 'StoredTeacherHook'
 _SAMPLERS = (DefaultSampler, RandomSampler, SequentialSampler)
 _COLLATES = (pseudo_collate, default_collate, default_convert)
 _IMAGES = 8
-# Of the largest logit. Rounding errs less, another image or teacher more.
+# Relative to the largest logit. Rounding errors are smaller than this, differences
+# between images or teachers are larger.
 _TOLERANCE = 0.01
 _HALF_TOLERANCE = 0.1
 
 
 def check_model(runner: Runner) -> None:
-    """Refuses a teacher that learns, and what mixes images or records.
+    """Refuses a teacher that is trained, deliveries and batch augmentation.
 
     Args:
         runner (Runner): The runner of the training process.
 
     Raises:
-        ValueError: The algorithm or a setting of it is not known to be right.
+        ValueError: The algorithm, its wrapper or one of its settings is not supported.
     """
     model, wrapper = get_model(runner), type(runner.model).__name__
     known = not is_model_wrapper(runner.model)
@@ -53,7 +54,7 @@ def check_model(runner: Runner) -> None:
 
 
 def check_batch_augments(model: Any) -> None:
-    """Refuses Mixup, CutMix and their like.
+    """Refuses Mixup, CutMix and similar augmentations.
 
     Args:
         model (SingleTeacherDistill): The algorithm.
@@ -68,16 +69,17 @@ def check_batch_augments(model: Any) -> None:
 
 
 def check_dataloader(loader: DataLoader) -> None:
-    """Refuses batches that are more than their images, and images twice in an epoch.
+    """Refuses unknown samplers and collate functions.
+
+    They may give an image twice in an epoch, or change the images of a batch.
 
     Args:
         loader (DataLoader): Of the training data.
 
     Raises:
-        ValueError: The sampler or the function that makes a batch is none of those
-            known.
+        ValueError: The sampler or the collate function is not a known one.
     """
-    # torch hands out a sequential sampler where it is given a batch sampler.
+    # With a batch sampler, the loader's own sampler is a placeholder.
     sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
     known = type(sampler) in _SAMPLERS
     expected = "'DefaultSampler', by which an image is augmented once in an epoch"
@@ -111,14 +113,15 @@ class TeacherProbe:
             self.model.teacher.eval()
 
     def check(self) -> Tensor:
-        """Makes sure that logits are recorded, which are a function of the image.
+        """Makes sure that only logits are recorded, and that they depend on the image alone.
 
         Returns:
             Tensor: Logits, of shape (N, classes).
 
         Raises:
-            ValueError: Another record, or the pipeline, the data preprocessor or the
-                teacher draws numbers of its own, or looks at other images.
+            ValueError: Something else is recorded; the pipeline, the data preprocessor
+                or the teacher draws random numbers that are not seeded; or the logits
+                depend on the other images of the batch.
         """
         size = min(_IMAGES, len(self.loader.dataset))
         batches = [self._get_batch(0, range(size)) for _ in range(2)]
