@@ -53,7 +53,7 @@ class StoredTeacherHook(Hook):
             processes and runs may share it.
         dtype (str): ``'float32'`` for the exact logits, or ``'float16'`` for half of
             the space. Defaults to ``'float32'``.
-        top_k (int, optional): Keep only the this many largest logits of each image.
+        top_k (int, optional): How many logits of each image to keep, the largest ones.
             The probability that is left at temperature 4 is shared evenly by the
             other classes. Defaults to None: keep all.
         views (int, optional): The number of augmented views of each image, over
