@@ -18,8 +18,8 @@ from mmengine.registry import Registry
 
 from .patches import repairs
 
-# All that mmcls 1.0.0rc0 to rc6 registered and mmpretrain 1.2 renamed, and the class of its
-# samples. Its CorruptionError is gone.
+# Every name that mmcls 1.0.0rc0 to rc6 registered and mmpretrain 1.2 renamed, and the class of
+# its samples. Its CorruptionError has no successor.
 _RENAMED = {
     'PackClsInputs': 'PackInputs',
     'ToPIL': 'NumpyToPIL',
@@ -65,11 +65,11 @@ def alias_mmcls() -> None:
     link=_ISSUE,
 )
 def register_names_of_mmcls() -> None:
-    """Registers classes of mmpretrain by the names that older configs have for them.
+    """Registers classes of mmpretrain under the names that older configs use.
 
-    mmcls wrote the scope of its own ``ClsDataPreprocessor``; mmpretrain leaves it
-    out, so that an ``mmcls.ImageClassifier`` inside ``_scope_='mmrazor'`` cannot
-    be built. The others are renamed.
+    mmcls gave the scope of its ``ClsDataPreprocessor``; mmpretrain leaves it out, so
+    that an ``mmcls.ImageClassifier`` inside ``_scope_='mmrazor'`` cannot be built.
+    The other classes were renamed.
     """
     # Not at the top: mmrazor.registry finds its parents once mmcls has an alias.
     from mmpretrain import registry
@@ -84,10 +84,10 @@ def register_names_of_mmcls() -> None:
 
 
 class _MMClsFinder(MetaPathFinder, Loader):
-    """Serves ``mmcls.a.b`` with the contents of ``mmpretrain.a.b``.
+    """Imports ``mmcls.a.b`` with the contents of ``mmpretrain.a.b``.
 
-    The modules are new ones that look each name up in mmpretrain's: mmpretrain's
-    own modules, and its name, stay as they are.
+    It creates new modules, which look each name up in mmpretrain's. mmpretrain's own
+    modules do not change.
     """
 
     def find_spec(
