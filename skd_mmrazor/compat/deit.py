@@ -17,7 +17,7 @@ def take_two_tokens(original: Callable) -> Callable:
     @functools.wraps(original)
     def pre_logits(self: Any, feats: Any) -> Any:
         tokens = feats[-1]
-        # The patch token, which used to be the first, was never read.
+        # The first used to be the patch token, which the head never read.
         return original(self, [(None, *tokens)] if len(tokens) == 2 else feats)
 
     return pre_logits
