@@ -1,7 +1,7 @@
 """Data-free distillation with a distiller that has parameters.
 
-mmrazor's ``DataFreeDistillation`` runs among several processes only, and only
-with a distiller that has nothing to train. The repairs act on that algorithm
+mmrazor's ``DataFreeDistillation`` runs only in distributed training, and only with
+a distiller that has no trainable parameters. The repairs change that algorithm
 alone.
 """
 
@@ -50,7 +50,7 @@ def optimize_distiller(original: Callable) -> Callable:
     'Its gradients are averaged without a wrapper',
 )
 def leave_distiller_unwrapped(original: Callable) -> Callable:
-    """Wraps all modules but the distiller, whose gradients it averages by itself."""
+    """Wraps all modules except the distiller, whose gradients are averaged by hooks."""
 
     @functools.wraps(original)
     def wrap(self: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ def leave_distiller_unwrapped(original: Callable) -> Callable:
 
 
 def _distiller_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """What is to be trained in the distiller of a data-free algorithm."""
+    """The trainable parameters of the distiller of a data-free algorithm."""
     from mmrazor.models.algorithms import DataFreeDistillation
 
     if not isinstance(model, DataFreeDistillation):
