@@ -1,4 +1,4 @@
-"""mmrazor imported without its quantization.
+"""Imports mmrazor without its quantization.
 
 mmrazor 1.0 fails to import on torch >= 2.0: its quantization package needs names
 that ``torch.ao`` has lost. Distillation needs none of it.
