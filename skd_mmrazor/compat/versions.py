@@ -1,4 +1,4 @@
-"""One clear sentence for a combination of packages that cannot work."""
+"""One clear error for a combination of packages that cannot work."""
 
 import importlib
 
@@ -21,7 +21,7 @@ _REMEDY = {
 
 
 def check_versions() -> None:
-    """Checks every package that the plugin stands on.
+    """Checks every package that the plugin depends on.
 
     ``mmcv`` and ``mmcv-lite`` are two distributions of one module, so the
     imported module is asked for its version, not the installer.
@@ -30,8 +30,8 @@ def check_versions() -> None:
         ImportError: One sentence that names the package, the version found,
             the versions that work and what to install.
     """
-    # The last two check mmcv themselves while being imported, with a less
-    # helpful sentence, so their turn comes after mmcv's.
+    # The last two check mmcv themselves when they are imported, with a less helpful
+    # message, so mmcv is checked before them.
     for package in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmrazor'):
         _check(package, _imported_version(package))
 
