@@ -1,8 +1,8 @@
-"""mmpretrain's classifiers of timm and of Hugging Face, inside of an algorithm.
+"""mmpretrain's wrappers of timm and Hugging Face classifiers, inside an algorithm.
 
-By themselves they save their weights without the prefix ``model.`` and add it when
-they load. Inside of another module torch ignores what they return on saving, so
-that the prefix stays, and on loading they add it again.
+By themselves they remove the prefix ``model.`` from their weights when they save, and
+add it when they load. Inside another module torch ignores the renamed weights on
+saving, so the prefix stays, and loading adds it a second time.
 """
 
 import functools
