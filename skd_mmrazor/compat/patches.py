@@ -1,7 +1,7 @@
-"""Every change to another package is declared and made here.
+"""Declares and makes all changes to other packages.
 
-A change is declared beside the code that makes it, with its reason, so that
-``python -m skd_mmrazor`` lists what is in the code and nothing else.
+A change is declared beside the code that makes it, with its reason, so that the table
+of ``python -m skd_mmrazor`` always agrees with the code.
 """
 
 import pkgutil
