@@ -1,4 +1,4 @@
-"""One form for every complaint about a config value."""
+"""One form for all errors about config values."""
 
 import contextlib
 import sys
@@ -23,8 +23,8 @@ def expect(condition: bool, key: str, value: Any, expected: str) -> None:
 def error_context(key: str, value: Any, expected: str) -> Iterator[None]:
     """Adds the config key to errors of other libraries.
 
-    A TypeError stays one, all other errors become a ValueError: mmengine's
-    registry builds an error anew from its message, which both allow.
+    A TypeError stays one, all other errors become a ValueError: mmengine's registry
+    constructs an error again from its message, which these two types allow.
 
     Args:
         key (str): Where the value stands in the config.
