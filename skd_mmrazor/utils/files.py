@@ -1,4 +1,4 @@
-"""Files that take their place when they are whole."""
+"""Files that are replaced only once the new one is complete."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def write_beside(path: str | os.PathLike) -> Iterator[str]:
-    """Gives the name of a file that takes the place of another when it is whole.
+    """Writes a file under a temporary name, and renames it when it is complete.
 
     Each writer has a file of its own, in the same folder. Files that killed writers
     have left there are removed.
@@ -20,10 +20,10 @@ def write_beside(path: str | os.PathLike) -> Iterator[str]:
         path (str or PathLike): The file to write.
 
     Yields:
-        str: The file to write to. It is removed if that fails.
+        str: The temporary name to write to. The file is removed if writing fails.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        yield os.fspath(path)  # Such as /dev/null, which no file may replace.
+        yield os.fspath(path)  # Such as /dev/null, which must not be replaced.
         return
     folder = Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,8 @@ def write_beside(path: str | os.PathLike) -> Iterator[str]:
     part = f'{os.fspath(path)}.{uuid.uuid4().hex}.tmp'
     with contextlib.ExitStack() as stack:
         while not os.path.exists(part):
-            # The lock says that the writer lives; a cleaner may have been faster.
+            # The lock shows that the writer is alive. Another process may remove the file
+            # before it is locked: then try again.
             file = os.open(part, os.O_CREAT | os.O_WRONLY, 0o666)
             stack.callback(os.close, file)
             with contextlib.suppress(OSError):  # A file system without locks.
@@ -45,7 +46,7 @@ def write_beside(path: str | os.PathLike) -> Iterator[str]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what writers that are dead have left in a folder.
+    """Removes the temporary files that killed writers have left in a folder.
 
     Args:
         folder (Path): The folder.
