@@ -1,30 +1,30 @@
-"""What mmengine's ``LocalVisBackend`` wrote of a training."""
+"""Reads the log of a training that mmengine's ``LocalVisBackend`` wrote."""
 
 import json
 from pathlib import Path
 
 
 def read_scalars(work_dir: Path) -> dict[str, list[dict]]:
-    """Reads the training that a work directory holds.
+    """Reads the training in a work directory, which may have been started several times.
 
-    A start of it overrides whatever earlier ones logged from where it begins: all of
-    a run that was started anew, the end of one that was resumed.
+    A later start replaces what was logged from the iteration at which it begins:
+    everything if the run began anew, the end if it was resumed.
 
     Args:
-        work_dir (Path): As of the config.
+        work_dir (Path): The ``work_dir`` of the config.
 
     Returns:
         dict[str, list[dict]]: The records of ``'train'`` and of ``'val'``. The ``step``
-        of a validation is its epoch, or its iteration, as far as it was logged, in a
-        training by iterations, whose records have no ``epoch``.
+        of a validation is its epoch. In a training by iterations it is the last
+        iteration that was logged before it, and no record has an ``epoch``.
 
     Raises:
-        ValueError: A line is no record. The last one of a start that was killed may be
-            cut, and is left out.
+        ValueError: A line is not valid JSON. The last line of a file is skipped instead,
+            since killing a run may cut it.
     """
     train: list[dict] = []
     val: list[dict] = []
-    # Folders are named by their start.
+    # The names of the folders are the times of the starts.
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
         records = _read(path)
         steps = [record['step'] for record in records if 'lr' in record]
@@ -42,7 +42,7 @@ def read_scalars(work_dir: Path) -> dict[str, list[dict]]:
                 iteration = record['step']
             else:
                 val.append({**record, 'iter': iteration})
-    # mmengine counts no epochs there: all validations are of epoch 0.
+    # In a training by iterations mmengine logs all validations with step 0.
     if any(record['step'] == 0 for record in val):
         val = [{**record, 'step': record['iter']} for record in val]
         train = [{k: v for k, v in record.items() if k != 'epoch'} for record in train]
