@@ -107,7 +107,7 @@ def _draw_bars(
     ax.barh(rows, values, height=0.7, color=color)
     ends = values
     if before is not None:
-        # What it was, in outline: the change is seen without comparing panels.
+        # The teacher's values in outline, so that the change shows in one panel.
         outline: Any = dict(facecolor='none', edgecolor=INK, linewidth=0.8, linestyle=':')
         ax.barh(rows, before, height=0.7, **outline)
         ends = np.maximum(values, before)
@@ -126,7 +126,7 @@ def _draw_bars(
 def _draw_attention(
     ax: Axes, attention: np.ndarray, names: list[str], token: str, what: str = 'Attention'
 ) -> None:
-    # By class, so that samples that attend to their like form blocks.
+    # Sorted by class, so that samples that attend to their own class form blocks.
     order = sorted(range(len(names)), key=lambda i: names[i])
     ax.imshow(attention[np.ix_(order, order)], cmap=_ATTENTION, vmin=0, vmax=attention.max())
     ticks = [names[i] for i in order]
