@@ -15,8 +15,8 @@ class InvertedResidual(nn.Module):
     Args:
         in_channels (int): Channels of the input.
         out_channels (int): Channels of the output.
-        stride (int): Of the depthwise convolution.
-        expand_ratio (int): Channels in between over those of the input.
+        stride (int): Stride of the depthwise convolution.
+        expand_ratio (int): Ratio of the inner channels to those of the input.
         norm_cfg (dict): Config of the norm layers.
     """
 
@@ -43,21 +43,21 @@ class CIFARMobileNetV2(StagedBackbone):
 
     It differs from mmpretrain's: the stage of 24 channels has stride 1, so that
     the last map is 2x2; ReLU, not ReLU6; channels are rounded down, not to
-    multiples of 8; and the first block has its expansion, by 1, too.
+    multiples of 8; and the first block, too, has an expansion layer, of ratio 1.
 
     Feature methods record ``backbone.layer1`` to ``backbone.layer7``, which end
     in a linear bottleneck and so have no ReLU, and ``backbone.conv2``. The
     literature takes layers 2, 3, 5 and 7.
 
     Args:
-        widen_factor (float): Channels over the paper's. Defaults to 0.5.
+        widen_factor (float): Width multiplier. Defaults to 0.5.
         in_channels (int): Channels of the images. Defaults to 3.
         out_indices (Sequence[int]): Which of the seven layers and ``conv2``, 7,
             to return. Defaults to (7,).
         norm_cfg (dict): Config of the norm layers. Defaults to
             ``dict(type='BN')``.
         init_cfg (dict | list[dict], optional): Initialisation. Defaults to
-            Kaiming's, by the outputs.
+            Kaiming's, by fan-out.
 
     Raises:
         ValueError: ``widen_factor`` leaves a layer without channels, or
