@@ -29,7 +29,7 @@ class CIFARVGG(StagedBackbone):
         norm_cfg (dict): Config of the norm layers. Defaults to
             ``dict(type='BN')``.
         init_cfg (dict | list[dict], optional): Initialisation. Defaults to
-            Kaiming's, by the outputs.
+            Kaiming's, by fan-out.
 
     Raises:
         ValueError: ``depth`` is not one of these, or ``out_indices`` names no
