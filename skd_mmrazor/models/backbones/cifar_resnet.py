@@ -33,8 +33,8 @@ class CIFARResNet(ResNet_CIFAR):
         stem_channels (int): Channels of ``conv1``. Defaults to 16.
         base_channels (int): Channels of the first stage. Defaults to 16.
         out_indices (Sequence[int]): Which stages to return. Defaults to (2,).
-        zero_init_residual (bool): Start every block as its shortcut. Defaults
-            to False.
+        zero_init_residual (bool): Whether each block starts as the identity.
+            Defaults to False.
         kwargs: As in mmpretrain's ``ResNet``.
 
     Raises:
@@ -69,5 +69,5 @@ class CIFARResNet(ResNet_CIFAR):
         )
 
     def make_res_layer(self, **kwargs: Any) -> nn.Module:
-        """Makes a stage whose ReLUs do not overwrite what ``bn2`` recorded."""
+        """Makes a stage whose ReLUs do not overwrite the recorded output of ``bn2``."""
         return super().make_res_layer(act_cfg=dict(type='ReLU'), **kwargs)
