@@ -14,8 +14,8 @@ class ShuffleUnit(nn.Module):
     """Pointwise group convolution, shuffle, depthwise and pointwise group
     convolution, beside a shortcut.
 
-    The shortcut is added at stride 1; at stride 2 it is pooled and concatenated,
-    and gives its share of the output's channels.
+    The shortcut is added at stride 1; at stride 2 it is pooled and concatenated, and
+    its channels are part of ``out_channels``.
 
     Args:
         in_channels (int): Channels of the input.
@@ -59,8 +59,8 @@ class CIFARShuffleNetV1(StagedBackbone):
     """ShuffleNet 1x, g = 3 (`Zhang et al. <https://arxiv.org/abs/1707.01083>`_), as
     the distillation literature has it for images of 32x32.
 
-    It differs from mmpretrain's: the stem is one 1x1 convolution; the units at
-    stride 2 have a fourth of their *own* output's channels in between; a ReLU
+    It differs from mmpretrain's: the stem is one 1x1 convolution; the inner channels
+    of a unit at stride 2 are a fourth of the channels that its branch adds; a ReLU
     follows the depthwise convolution, and the shuffle comes before it.
 
     Feature methods record ``backbone.layer1`` to ``backbone.layer3``; before the
