@@ -15,14 +15,15 @@ class CIFARWideResNet(WideResNet):
     mmrazor's ``WideResNet``, the same network, in any depth :math:`6n + 4`.
 
     Feature methods record ``backbone.layer1`` to ``backbone.layer3``, which are
-    sums without a ReLU; with the norm layer that comes before the next ReLU,
+    sums without a ReLU. The norm layers between these and the next ReLU are
     ``backbone.layer2.0.bn1``, ``backbone.layer3.0.bn1`` and ``backbone.bn1``. The
-    ReLUs of mmrazor's class are in place: there, those three record what comes
-    after the ReLU.
+    ReLUs of mmrazor's class are in place, so that recorders on its norm layers
+    record the output of the ReLU; these are not.
 
     Args:
         depth (int): 16, 40 or another :math:`6n + 4`.
-        widen_factor (int): Channels of the first stage over 16. Defaults to 1.
+        widen_factor (int): Width multiplier; the first stage has 16 times as many
+            channels. Defaults to 1.
         kwargs: As in mmrazor's ``WideResNet``.
 
     Raises:
