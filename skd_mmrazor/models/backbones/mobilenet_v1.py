@@ -15,8 +15,8 @@ class MobileNetV1(StagedBackbone):
     "MobileNet" of the distillation literature on ImageNet; mmpretrain has V2 and V3.
 
     A stem of 32 channels and thirteen depthwise separable convolutions, which end in
-    1,024 channels at a 32nd of the image's size: 3,206,976 parameters, and with a head
-    of 1,000 classes 4,231,976.
+    1,024 channels at 1/32 of the resolution: 3,206,976 parameters, and with a head of
+    1,000 classes 4,231,976.
 
     Feature methods record ``backbone.layer1`` to ``backbone.layer4``; before the last
     ReLU of a stage of k blocks, ``backbone.layer4.{k-1}.pointwise_conv.bn``.
@@ -50,7 +50,7 @@ class MobileNetV1(StagedBackbone):
     ) -> None:
         channels = 32
         stem = nn.Sequential(conv_bn(in_channels, channels, 3, norm_cfg, stride=2))
-        # Not in place, so that a recorder on a norm layer keeps what it recorded.
+        # Not in place, which would overwrite the recorded output of a norm layer.
         act_cfg = dict(type='ReLU', inplace=False)
         stages: dict[str, nn.Module] = {}
         for i, stage in enumerate(self.arch_settings):
