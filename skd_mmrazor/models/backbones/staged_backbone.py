@@ -1,4 +1,4 @@
-"""What the plain networks share: a stem, named stages, and their outputs."""
+"""The base of plain networks: a stem, and stages by name."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ def conv_bn(
 ) -> OrderedDict[str, nn.Module]:
     """A convolution, a norm layer and a ReLU, by name, for ``nn.Sequential``.
 
-    The ReLU is not in place, so that a recorder on ``bn`` keeps what it recorded.
+    The ReLU is not in place, which would overwrite the recorded output of ``bn``.
 
     Args:
         in_channels (int): Channels of the input.
         out_channels (int): Channels of the output.
-        kernel_size (int): Of the convolution, padded by half.
+        kernel_size (int): Kernel size of the convolution, which is padded by half of it.
         norm_cfg (dict): Config of the norm layer.
         bias (bool): Whether the convolution has one. Defaults to False.
         relu (bool): Whether a ReLU follows. Defaults to True.
@@ -69,7 +69,7 @@ def check_out_indices(out_indices: Any, num_stages: int) -> None:
 
 
 class StagedBackbone(BaseBackbone):
-    """A stem and then stages, each a child of its own name.
+    """A stem followed by stages, each a submodule with a name of its own.
 
     Args:
         stages (dict[str, nn.Module]): The stages in their order.
