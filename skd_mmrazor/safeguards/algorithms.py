@@ -1,4 +1,4 @@
-"""What mmrazor ignores in the config of an algorithm or of a hook, without SKD too."""
+"""Settings of an algorithm or a hook that mmrazor silently ignores, also without SKD."""
 
 import functools
 from collections.abc import Callable
