@@ -14,9 +14,9 @@ training, by ``load_from``        some weight of the student, some of the teache
 ``init_cfg`` of ``'Pretrained'``  some weight of the module
 ================================  ==============================================
 
-Training may begin with part of a model, such as all but the head. A bias that
-happens to have the right length is no part of it: a weight here has two dimensions
-or more. A teacher that came by ``teacher_ckpt`` need not be in the checkpoint.
+Training may begin with part of a model, such as everything except the head. A bias
+may have the right length by chance, so only weights of two or more dimensions count
+as part of it. A teacher that ``teacher_ckpt`` has loaded need not be in the checkpoint.
 """
 
 import contextvars
