@@ -55,10 +55,10 @@ def open_whole(original: None) -> Callable:
 
 
 class _RemoveLater:
-    """A file backend whose removals wait.
+    """A file backend that postpones removals.
 
-    Checkpoints say what waits, so that a run that is killed meanwhile removes it when
-    it is resumed.
+    Checkpoints list the postponed removals, so that a run that is killed before them
+    makes them when it is resumed.
     """
 
     def __init__(self, backend: Any, message_hub: MessageHub) -> None:
@@ -81,7 +81,7 @@ class _RemoveLater:
         self.message_hub.update_info(OUTDATED, [*outdated, path])
 
     def flush(self) -> None:
-        """Removes what waits."""
+        """Makes the postponed removals."""
         for remove in self.waiting:
             remove()
         self.message_hub.update_info(OUTDATED, [])
@@ -98,8 +98,8 @@ def remove_last(original: Callable) -> Callable:
     @functools.wraps(original)
     def save(self: CheckpointHook, runner: Runner, *args: Any, **kwargs: Any) -> None:
         backend = getattr(self, 'file_backend', None)
-        # A validation without training has set up no storage; the best checkpoint is
-        # followed by the last one, within the same call.
+        # A validation without training has set up no storage. Saving the best checkpoint
+        # saves the last one within the same call.
         if backend is None or isinstance(backend, _RemoveLater):
             original(self, runner, *args, **kwargs)
             return
