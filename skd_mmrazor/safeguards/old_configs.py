@@ -1,4 +1,4 @@
-"""Configs of mmrazor 0.x, of which mmrazor 1.x understands no part."""
+"""Refuses configs of mmrazor 0.x, which mmrazor 1.x cannot read."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from ..compat.patches import safeguards
 
-# What only mmrazor 0.x registered, by the key of an algorithm that it is the type of.
+# Types that only mmrazor 0.x registered, by their key in the config of an algorithm.
 _OLD = {
     'architecture': ('MMClsArchitecture', 'MMDetArchitecture', 'MMSegArchitecture'),
     'distiller': ('SingleTeacherDistiller', 'SelfDistiller'),
@@ -41,7 +41,7 @@ def refuse_old_configs(original: Callable) -> Callable:
 
 
 def _find_old_name(cfg: Config) -> str:
-    """The first part of a config that is of mmrazor 0.x; empty where there is none."""
+    """The first part of a config that is of mmrazor 0.x, or '' if there is none."""
     for key in ('algorithm', 'model'):
         algorithm = cfg.get(key)
         if not isinstance(algorithm, dict):
