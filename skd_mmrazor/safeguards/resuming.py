@@ -1,7 +1,8 @@
-"""A run that was killed while it saved goes on from its newest whole checkpoint.
+"""A run that was killed while it saved resumes from its newest whole checkpoint.
 
-mmengine resumes from what the file ``last_checkpoint`` names. Killed before that is
-written, a run has a newer one; and what it was about to remove stays for good.
+mmengine resumes from the checkpoint that the file ``last_checkpoint`` names. A run that
+is killed before it writes that file has a newer one, and the outdated checkpoints that
+it was about to remove are never removed.
 """
 
 import functools
@@ -70,7 +71,7 @@ def _get_pattern(last: str | None) -> str:
     reason='outdated checkpoints of a run that is killed before it removes them stay for good',
 )
 def remove_outdated(original: Callable) -> Callable:
-    """Finishes what a killed run was about to do."""
+    """Makes the removals that a killed run has left."""
 
     @functools.wraps(original)
     def before_train(self: CheckpointHook, runner: Runner) -> None:
