@@ -1,9 +1,9 @@
-"""mmrazor's validation of student and teacher, once for the hooks.
+"""mmrazor's validation of student and teacher, with one call of each hook.
 
 ``SingleTeacherDistillValLoop`` calls ``before_val_epoch`` twice and
-``after_val_epoch`` once. mmengine's ``EMAHook`` swaps the weights at each: after
-the first validation the average is what trains on, and the weights that were
-trained are what is kept as the average, without a message.
+``after_val_epoch`` once. mmengine's ``EMAHook`` swaps the weights at each call: after
+the first validation, training silently continues with the averaged weights, and the
+trained ones are kept as the average.
 """
 
 from collections.abc import Callable
