@@ -1,4 +1,4 @@
-"""The scope ``skd_mmrazor``: the names of mmpretrain, and behind them those of mmrazor.
+"""The scope ``skd_mmrazor``: the names of mmpretrain, then those of mmrazor.
 
 mmengine writes the package of a base config (``_base_ = ['skd_mmrazor::…']``) into
 its parts as their ``_scope_``, and imports this module when it meets that scope. It
