@@ -1,4 +1,4 @@
-"""Lists what the package changes in others: ``python -m skd_mmrazor``."""
+"""Lists what the package changes in other packages: ``python -m skd_mmrazor``."""
 
 import argparse
 
