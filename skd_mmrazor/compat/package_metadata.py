@@ -19,8 +19,8 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from .patches import repairs
 
-# By package, how files start that were renamed, and what became of their names:
-# deit/deit-base_pt-16xb64_in1k.py is deit/deit-base_16xb64_in1k.py, and so the others.
+# By package: the prefixes of configs that were renamed, and the substitutions that give the
+# new names. deit/deit-base_pt-16xb64_in1k.py became deit/deit-base_16xb64_in1k.py, for example.
 _RENAMED: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     'mmpretrain': (
         ('deit/', 'vision_transformer/'),
@@ -35,7 +35,7 @@ _RENAMED: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     reason='`skd_mmrazor::digits/….py` cannot be the base of a config',
 )
 def add_own_name() -> None:
-    """Adds this package to those that may stand before ``::``."""
+    """Adds this package to those whose names may precede ``::``."""
     MODULE2PACKAGE.setdefault('skd_mmrazor', 'skd_mmrazor')
 
 
@@ -46,7 +46,7 @@ def add_own_name() -> None:
     "mmrazor's configs of DeiT and Faster R-CNN build on files that were renamed",
 )
 def find_configs(original: Callable) -> Callable:
-    """Finds configs that lie in no folder, and those that were renamed by their old names."""
+    """Finds configs outside of any folder, and renamed configs by their old names."""
 
     @functools.wraps(original)
     def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
@@ -69,7 +69,7 @@ def find_configs(original: Callable) -> Callable:
     "`default_collate() got an unexpected keyword argument '_scope_'`",
 )
 def leave_scope_out_of_collate_fn(original: Callable) -> staticmethod:
-    """Keeps the name of the package, which mmengine writes into such a base, from the function."""
+    """Drops the ``_scope_`` that mmengine writes into such a base."""
 
     @functools.wraps(original)
     def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
@@ -97,7 +97,7 @@ def leave_scope_out_of_collate_fn(original: Callable) -> staticmethod:
     needed=lambda: find_spec('pkg_resources') is None,
 )
 def answer_by_importlib(original: Callable) -> Callable:
-    """Takes the function of the same name in this module."""
+    """Replaces it by the function of the same name in this module."""
     return globals()[original.__name__]
 
 
@@ -116,7 +116,7 @@ def is_installed(package: str) -> bool:
 
 
 def get_installed_path(package: str) -> str:
-    """Where the module of a package lies.
+    """The folder in which a package is installed.
 
     Args:
         package (str): Name of a distribution or of a module.
