@@ -48,9 +48,7 @@ def find_newest_whole_checkpoint(original: Callable) -> Callable:
                 found[_get_number(file)] = str(file)
         newest = found[max(found)] if found else last
         if newest != last:
-            message = (
-                f'{last} was the last checkpoint to be named, {newest} is the newest whole one.'
-            )
+            message = f'last_checkpoint names {last}, but {newest} is the newest whole checkpoint.'
             print_log(message, 'current', logging.WARNING)
         return newest
 
