@@ -182,8 +182,8 @@ class FrozenTeacherHook(Hook):
                     error <= tolerance,
                     f'{_NAME}: {key}',
                     getattr(self, key),
-                    f'that distiller.teacher_recorders.{name} records what it did without, to '
-                    f'{tolerance} of its largest value; the difference is {error:.3g}',
+                    f'that distiller.teacher_recorders.{name} records the same as without it, to '
+                    f'{tolerance} of the largest value; the difference is {error:.3g}',
                 )
 
         if self.fold_bn:
