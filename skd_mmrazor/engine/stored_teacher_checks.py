@@ -129,9 +129,10 @@ class TeacherProbe:
         raw = difference(*(batch['inputs'] for batch in batches))
         key = f'{NAME}: train_dataloader.dataset.pipeline'
         expected = 'that Python, NumPy and torch draw all its random numbers, which can be seeded'
-        expect(raw == 0, key, 'two images of one seed', expected)
+        expect(raw == 0, key, 'different images for one seed', expected)
         same = difference(*images) == 0
-        expect(same, f'{NAME}: data_preprocessor', 'two batches of one', 'that it draws no numbers')
+        key = f'{NAME}: data_preprocessor'
+        expect(same, key, 'different outputs for one batch', 'that it draws no random numbers')
         data = self._prepare(batches[0], 0)
         records = self._record(data, 'loss')
         expected = 'True, since the teacher has dropout or drop path'
@@ -141,7 +142,7 @@ class TeacherProbe:
             logit = len(record) == 1 and difference(record[0], logits) <= _TOLERANCE
             shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in record]
             key = f'{NAME}: distiller.teacher_recorders.{name}'
-            expected = "the teacher's logits alone; what else is recorded, it has to be run for"
+            expected = "the teacher's logits alone, since any other record needs the teacher"
             expect(logit, key, shapes, expected)
         expect(
             bool(records), f'{NAME}: distiller.teacher_recorders', 'none', "the teacher's logits"
@@ -151,7 +152,8 @@ class TeacherProbe:
         first = self._record(self._prepare(self._get_batch(0, [0]), 0), 'loss')
         alone = difference(next(iter(first.values()))[0], found[:1])
         key = f'{NAME}: logits of an image'
-        expect(alone <= _TOLERANCE, key, 'others in a batch', 'the same beside whatever images')
+        expected = 'the same, whatever the other images of the batch are'
+        expect(alone <= _TOLERANCE, key, 'different in another batch', expected)
         return found
 
     def compare(self, store: LogitStore) -> None:
