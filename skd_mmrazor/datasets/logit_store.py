@@ -128,7 +128,7 @@ class LogitStore:
         lost = np.isfinite(values) & ~np.isfinite(rows['logits'])
         largest = f'{np.abs(values[lost]).max(initial=0):.4g}'
         name = self.header['dtype']
-        expect(not lost.any(), 'dtype', name, f"'float32', since a logit is of {largest}")
+        expect(not lost.any(), 'dtype', name, f"'float32', since a logit has the size {largest}")
         data = memoryview(rows.tobytes())
         rows['check'] = [zlib.crc32(row) for row in self._split(data)]
         return rows
