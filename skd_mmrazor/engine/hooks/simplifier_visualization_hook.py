@@ -81,7 +81,7 @@ class SimplifierVisualizationHook(Hook):
         distiller = getattr(model, 'distiller', None)
         known = hasattr(distiller, 'simplifier')
         expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
-        expected = 'one with a teacher of its own to draw'
+        expected = 'an algorithm with a separate teacher'
         expect(hasattr(model, 'teacher'), 'model.type', type(model).__name__, expected)
         expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
         with _leaving_as_it_was(model):
