@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FILES = ROOT / 'upstream' / 'files'
 PROJECT = Path('projects/skd')
-# What imports nothing of the plugin but each other, relatively.
+# Folders that import nothing of the plugin except each other, by relative imports.
 FOLDERS = ('models/connectors', 'models/distillers', 'models/losses', 'utils')
 
 
