@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 
 class _Stopwatch:
-    """Sums the time in methods, without that in others that they call."""
+    """Sums the time in methods, without the time in other watched methods that they call."""
 
     def __init__(self, device: torch.device) -> None:
         self.times: dict[str, float] = {}
@@ -52,7 +52,7 @@ def break_down(runner: Runner, batch: dict, rounds: int, device: torch.device) -
         runner (Runner): Ready to make steps, with SKD.
         batch (dict): A batch, collated.
         rounds (int): Number of steps.
-        device (torch.device): Where it runs.
+        device (torch.device): The device of the model.
 
     Returns:
         dict[str, float]: Median milliseconds by part.
