@@ -1,4 +1,4 @@
-"""Images per second that reach the model, one by one and in batches held in memory.
+"""Images per second that a data loader delivers, one by one and in batches held in memory.
 
 Usage:
     python -m benchmarks.speed.data [--config configs/cifar100/resnet8x4_240e_cifar100.py]
@@ -60,18 +60,18 @@ def load(path: Path, name: str) -> Config:
     os.environ['CIFAR100_DATASET'], workers = CONTENDERS[name]
     cfg = Config.fromfile(path)
     cfg.train_dataloader.num_workers = workers
-    # As they are between epochs: workers that are started anew are another matter.
+    # The start of the workers in each epoch is not measured.
     cfg.train_dataloader.persistent_workers = workers > 0
     return cfg
 
 
 def read(cfg: Config, count: int, device: torch.device) -> Callable[[], None]:
-    """Makes a function that brings batches to where the model is.
+    """Makes a function that loads batches and moves them to the model's device.
 
     Args:
         cfg (Config): As of :func:`load`.
         count (int): Number of batches a call.
-        device (torch.device): Where the model is.
+        device (torch.device): The device of the model.
     """
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
@@ -117,7 +117,7 @@ def cut_epoch(cfg: Config, iterations: int) -> None:
 
 
 def get_times(runner: Runner, key: str) -> list[float]:
-    """What mmengine timed, of every iteration, in milliseconds.
+    """The times that mmengine measured for each iteration, in milliseconds.
 
     Args:
         runner (Runner): After training.
