@@ -1,11 +1,11 @@
-"""An epoch of KD and of SKD through mmengine's runner, the data included.
+"""An epoch of KD and of SKD through mmengine's runner, data loading included.
 
 Usage:
     python -m benchmarks.speed.epoch [--iterations 200] [--repeats 3] [--device cuda]
         [--out DIR]
 
-ResNet-32x4 → ResNet-8x4 on Glyph100. Epochs are cut to some iterations, so that the
-start of the workers, once an epoch, counts for more than in a whole one.
+ResNet-32x4 → ResNet-8x4 on Glyph100. Epochs are cut to ``--iterations``, so the start of
+the workers, once an epoch, takes a larger share than in a whole epoch.
 """
 
 import argparse
@@ -59,10 +59,10 @@ def build(name: str, iterations: int, device: str) -> Runner:
     method, os.environ['CIFAR100_DATASET'], hook = CONTENDERS[name]
     cfg = load(SCENARIOS['cifar'], method)
     if name == BASE:
-        # They are this project's, and one of them starts the workers anew.
+        # mmrazor has none of this project's hooks, one of which restarts the workers.
         cfg.custom_hooks = []
     cut_epoch(cfg, iterations)
-    # The epoch that is not timed stores the only view.
+    # The first epoch, which is not timed, stores the only view.
     stored = dict(type='mmrazor.StoredTeacherHook', path=tempfile.mkdtemp(), views=1)
     hooks = dict(frozen=frozen_teacher(get_paying_parts(device).values()), stored=stored)
     return make_runner(cfg, (hooks[hook],) if hook else ())
