@@ -1,10 +1,10 @@
-"""What an image of ImageNet costs a worker: the pipeline of the configs, step by step.
+"""The time a worker needs for an image of ImageNet: the configs' pipeline, step by step.
 
 Usage:
     python -m benchmarks.speed.jpeg [--image FILE] [--repeats 200]
 
-Of ``--image``, or of a made-up one of ImageNet's usual 500 x 375. Times are those of a
-processor core, so that other work on the machine does not count.
+Uses ``--image``, or a synthetic one of ImageNet's usual 500 x 375. Times are CPU time of
+one core, so that other work on the machine does not count.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def make_image(path: Path) -> None:
 
 
 def measure(call: Callable[[], object], repeats: int) -> float:
-    """Median milliseconds of a processor core."""
+    """Median CPU time in milliseconds."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
