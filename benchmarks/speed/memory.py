@@ -1,4 +1,4 @@
-"""Peak memory, of processes that do nothing else."""
+"""Peak memory, measured in separate processes."""
 
 import ctypes
 import re
@@ -14,18 +14,18 @@ _M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
 def call_alone(function: Callable[..., Any], *args: Any) -> Any:
-    """Calls a function in a new process, and gives what it returns.
+    """Calls a function in a new process, and returns its result.
 
     Args:
-        function (Callable): Of a module.
+        function (Callable): A function at the top level of a module.
         *args (Any): Its arguments.
 
     Raises:
-        ChildProcessError: The process ended without an answer. Its argument is
-            the exit code, negative for the signal that ended it.
+        ChildProcessError: The process ended without a result. The argument of the error
+            is the exit code, or the negative number of the signal that ended it.
     """
     context = get_context('forkserver')
-    # Its import is most of what a process costs.
+    # Most of the start of a process is this import.
     context.set_forkserver_preload(['skd_mmrazor'])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, function, args))
@@ -45,18 +45,18 @@ def _answer(sender: Connection, function: Callable[..., Any], args: tuple) -> No
 
 
 def give_back_freed() -> None:
-    """Lets this process give back memory at once, as its allocator (glibc's) may not.
+    """Makes glibc's allocator return freed memory to the system at once, which is slower.
 
-    Otherwise a peak differs by a fifth from one process to another. It takes time.
+    Otherwise peaks differ by a fifth from one process to another.
     """
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 16)
 
 
 def forget_peak(device: torch.device) -> None:
-    """Lets the peak start again from what is held now.
+    """Resets the peak to the memory that is in use now.
 
     Args:
-        device (torch.device): Where it runs.
+        device (torch.device): The device that is measured.
     """
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
@@ -65,13 +65,13 @@ def forget_peak(device: torch.device) -> None:
 
 
 def get_peak(device: torch.device) -> float:
-    """Peak of the GPU's memory, or of the process's, in MiB.
+    """Peak memory of the GPU, or of the process on a CPU, in MiB.
 
     Args:
-        device (torch.device): Where it runs.
+        device (torch.device): The device that is measured.
     """
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device) / 2**20
-    # Not getrusage: it begins with the peak of the parent.
+    # Not getrusage, whose peak starts at that of the parent process.
     (peak,) = re.findall(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())
     return int(peak) / 1024
