@@ -15,13 +15,13 @@ from .runners import Step
 
 
 def by_hand(cfg: Config, device: torch.device, stored: bool = False) -> tuple[Step, nn.Module]:
-    """The floor: a loop in plain PyTorch, on the same models.
+    """The lower bound: a loop in plain PyTorch, on the same models.
 
     Args:
         cfg (Config): As of :func:`load`.
         device (torch.device): Where it runs.
-        stored (bool): Whether there is no teacher, and its logits are a tensor that
-            is there already. Defaults to False.
+        stored (bool): Whether a fixed tensor replaces the teacher's logits, and the
+            teacher is deleted. Defaults to False.
 
     Returns:
         tuple[Callable, nn.Module]: The step, and the algorithm that has the models.
@@ -32,7 +32,7 @@ def by_hand(cfg: Config, device: torch.device, stored: bool = False) -> tuple[St
     tau, weight, cross_entropy = _get_weights(cfg)
     dtype = getattr(torch, cfg.optim_wrapper.get('dtype', 'float32'))
     if stored:
-        # Of weights that are held the peak would know.
+        # Else the teacher's weights would count in the peak memory.
         del teacher, algorithm.teacher
         fixed = torch.randn(1, algorithm.architecture.head.num_classes, device=device)
 
