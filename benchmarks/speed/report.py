@@ -1,4 +1,4 @@
-"""Results on a machine."""
+"""Writes results together with the machine that they were measured on."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def write_json(folder: Path, stem: str, **content: Any) -> None:
     """Writes results, with the machine that they came from.
 
     Args:
-        folder (Path): Made where it is missing.
+        folder (Path): The folder, created if it does not exist.
         stem (str): The name of the file, without ``.json``.
         **content: The results.
     """
