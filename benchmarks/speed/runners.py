@@ -18,10 +18,10 @@ from torch import nn
 
 from ..compatibility.run_configs import drop_validation
 
-# Takes a batch, as a data loader of mmengine gives it.
+# A training step: takes a batch as a data loader of mmengine returns it.
 Step = Callable[[dict], Any]
 
-# The parts of FrozenTeacherHook that change nothing but the time.
+# The parts of FrozenTeacherHook that change only the speed, up to rounding.
 TEACHER_PARTS: dict[str, dict] = {
     'batch norm folded': dict(fold_bn=True),
     'no loss': dict(skip_loss=True),
@@ -31,7 +31,7 @@ TEACHER_PARTS: dict[str, dict] = {
 
 
 def frozen_teacher(parts: Iterable[dict]) -> dict:
-    """FrozenTeacherHook with some of its parts, and no other.
+    """Config of a FrozenTeacherHook with these parts only.
 
     Args:
         parts (Iterable[dict]): Such as those of ``TEACHER_PARTS``.
@@ -43,24 +43,24 @@ def frozen_teacher(parts: Iterable[dict]) -> dict:
 
 
 def get_paying_parts(device: str) -> dict[str, dict]:
-    """Those of ``TEACHER_PARTS`` that pay on a device, by name.
+    """Those of ``TEACHER_PARTS`` that save time on a device, by name.
 
     Args:
-        device (str): Where the teacher runs.
+        device (str): The device of the teacher.
     """
     parts = dict(TEACHER_PARTS)
     if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        # Without instructions for it a processor loses by bfloat16.
+        # Processors without instructions for bfloat16 are slower with it.
         del parts['bfloat16']
     return parts
 
 
 @DATASETS.register_module(force=True)
 class _Noise(BaseDataset):
-    """Stands for data of a length; batches are given by hand.
+    """A data set of random images. The benchmark makes its batches itself.
 
     Args:
-        size (int): Height and width of an image, for hooks that look at one.
+        size (int): Height and width of an image, for hooks that load one.
     """
 
     def __init__(self, size: int) -> None:
@@ -77,7 +77,7 @@ class _Noise(BaseDataset):
 
 @LOOPS.register_module(force=True)
 class _SteppedLoop(EpochBasedTrainLoop):
-    """Gets ready to train, and leaves the steps to the benchmark."""
+    """Prepares training; the benchmark makes the steps."""
 
     def run(self) -> nn.Module:
         self.runner.call_hook('before_train')
