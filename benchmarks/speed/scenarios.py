@@ -22,10 +22,10 @@ class Scenario:
         pair (str): What follows the method, such as ``kd_``, in the config's name.
         size (int): Height and width of the images.
         classes (int): Number of classes.
-        batch (int): Images a step, on a CPU.
-        gpu_batch (int): Images a step, on a GPU.
-        eval_mode (bool): Whether the hook turns the teacher's drop path off, without
-            which half precision and compilation would draw other numbers.
+        batch (int): Images per step, on a CPU.
+        gpu_batch (int): Images per step, on a GPU.
+        eval_mode (bool): Whether the hook turns the teacher's drop path off. With drop
+            path, half precision and compilation would change the random numbers.
     """
 
     pair: str
@@ -44,7 +44,7 @@ SCENARIOS = {
 
 
 def make_batch(scenario: Scenario, size: int) -> dict:
-    """Random images with labels, collated; the first of the data, for a stored teacher."""
+    """Random images with labels, collated, with the meta information for a stored teacher."""
     images = torch.randint(256, (size, 3, scenario.size, scenario.size), dtype=torch.uint8)
     labels = torch.randint(scenario.classes, (size,))
     samples = [
@@ -65,7 +65,7 @@ def load(scenario: Scenario, method: str, amp: str = '') -> Config:
     (path,) = CONFIGS.rglob(f'{method}_{scenario.pair}.py')
     cfg = Config.fromfile(path)
     drop_weights(cfg.model)
-    # The hand-written loop has neither of them.
+    # The hand-written loop has neither batch augmentation.
     cfg.model.get('architecture', {}).pop('train_cfg', None)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     cfg.model.data_preprocessor.pop('batch_augments', None)
