@@ -4,8 +4,8 @@ Usage:
     python -m benchmarks.speed.simplifier [--classes 100 1000 21000] [--batches 64 256]
         [--rounds 10] [--limit 60] [--device cuda] [--out DIR]
 
-A pass that takes longer than ``--limit`` is ended, and its row says so. Where one pass
-is within it and all rounds would not be, the time is of that single pass.
+A pass that takes longer than ``--limit`` is stopped, and its row says so. If one pass is
+within the limit but all rounds would exceed it, the time is that of the single pass.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
 def measure(
     attend_over: str, classes: int, batch: int, limit: float, device: torch.device
 ) -> tuple[float, float]:
-    """Makes one pass, in a process that does nothing else.
+    """Measures one pass, in a process of its own.
 
     Args:
         attend_over (str): ``'samples'`` or ``'classes'``.
@@ -52,11 +52,11 @@ def measure(
         device (torch.device): Where it runs.
 
     Returns:
-        tuple[float, float]: Milliseconds, and the MiB that the pass adds at its
-        peak to what was there before, the logits among it.
+        tuple[float, float]: Milliseconds, and the MiB by which the peak of the pass
+        exceeds the memory before it, which includes the logits.
     """
     give_back_freed()
-    # What torch sets up once is no part of it.
+    # So that torch's own initialisation is not measured.
     make_step(attend_over, 2, 2, device)()
     step = make_step(attend_over, classes, batch, device)
     forget_peak(device)
