@@ -115,7 +115,7 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         STORED: stored('skd_kd'),
         STORED_LAYOUT: stored('skd_kd', *layout),
     }
-    # It has no autocast of its own.
+    # torchdistill has no autocast.
     if args.amp or not find_spec('torchdistill'):
         del contenders['torchdistill']
     chosen = [BASE, *args.only] if args.only else contenders
@@ -130,7 +130,7 @@ def collate(name: str, batch: dict) -> dict:
         batch (dict): With a list of images.
 
     Returns:
-        dict: The same, or its images in one tensor, as of ``default_collate``.
+        dict: The same, or its images in one tensor, as from ``default_collate``.
     """
     stacked = name in (STACKED, EVERYTHING, KD_EVERYTHING)
     return dict(batch, inputs=torch.stack(batch['inputs'])) if stacked else batch
@@ -163,7 +163,7 @@ def measure_memory(args: argparse.Namespace, name: str, size: int) -> float:
     Args:
         args (argparse.Namespace): The command line.
         name (str): The contender.
-        size (int): Images a step.
+        size (int): Images per step.
     """
     batch = collate(name, make_batch(SCENARIOS[args.scenario], size))
     return start(get_contenders(args)[name], batch, torch.device(args.device))[1]
@@ -197,10 +197,10 @@ def main() -> None:
     for name, build in contenders.items():
         steps[name], memory[name] = start(build, batches[name], device)
     if device.type == 'cpu':
-        # Of a process the peak is its own where it does nothing else.
+        # The peak is that of a whole process, so each contender gets a process of its own.
         memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
     calls = {name: partial(step, batches[name]) for name, step in steps.items()}
-    # They have made their first steps, which warm them up.
+    # The first steps, above, have warmed them up.
     clock = time.process_time if args.processor_time else time.perf_counter
     times = interleave(calls, args.rounds, device, warmup=0, clock=clock)
 
@@ -215,7 +215,7 @@ def main() -> None:
     hook['eval_mode'] = scenario.eval_mode
     _, runner = by_runner(load(scenario, 'skd_kd', args.amp), (hook,))
     runner.train_loop.run_iter(0, batch)
-    # In the place of the teacher's forward pass.
+    # 'teacher' now times the reading of the store, which replaces the forward pass.
     reading = break_down(runner, batch, args.rounds, device)
     access = reading['teacher'] / sum(reading.values())
     print(f'\nreading the store {reading["teacher"]:.2f} ms, {access:.2%} of the step')
