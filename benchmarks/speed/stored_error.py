@@ -1,12 +1,13 @@
-"""What a compact store of logits costs: error and size, by the number of classes kept.
+"""Error and size of compact stores of logits, by the number of classes kept.
 
 Usage:
     python -m benchmarks.speed.stored_error [--teacher CHECKPOINT]
         [--config configs/digits/resnet14-w16_60e_digits.py]
 
-The mean KL divergence, in nats, from the full logits in float32 to what is read. Of
-``--teacher`` over the training images of its config, and of made-up logits of 1,000
-classes: normal of standard deviation 2, and that of the label 12 more.
+The error is the mean KL divergence, in nats, from the full logits in float32 to those
+that are read. It is measured for ``--teacher`` over the training images of its config,
+and for synthetic logits of 1,000 classes: normal with standard deviation 2, plus 12 for
+the label.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def get_logits(config: str, checkpoint: str) -> np.ndarray:
 
 
 def make_logits(samples: int = 2000, classes: int = 1000) -> np.ndarray:
-    """Made-up logits of many classes, float32 of shape (samples, classes)."""
+    """Synthetic logits of many classes, float32 of shape (samples, classes)."""
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, (samples, classes)).astype(np.float32)
     logits[np.arange(samples), generator.integers(classes, size=samples)] += 12
