@@ -1,12 +1,12 @@
-"""Many students of one teacher: live, and from one store.
+"""Trains many students of one teacher, with the live teacher and with a shared store.
 
 Usage:
     python -m benchmarks.speed.stored_study --teacher CHECKPOINT [--students 8]
         [--epochs 60] [--config configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py]
         [--only live stored] [--out DIR]
 
-Each seed is trained by all contenders in turn, so that what the machine does beside
-hits all of them alike. The first student of a store pays for it.
+Each seed is trained by all contenders in turn, so that other work on the machine affects
+all of them alike. The time of the first student includes filling the store.
 """
 
 import argparse
