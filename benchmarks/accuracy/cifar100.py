@@ -1,9 +1,9 @@
 """The CIFAR-100 benchmark of the distillation literature, with and without SKD.
 
-Trains the teachers, then pairs of networks by methods by seeds, one run a GPU
-(one at a time without any), and prints a table: the last epoch, by which configs are
-compared, the best one, and what was published. It can be killed at any time and started
-again: a finished run is not repeated, others go on.
+Trains the teachers, then each pair of networks with each method and seed, one run per
+GPU (without a GPU one at a time), and prints a table: the accuracy of the last epoch, by
+which configs are compared, that of the best epoch, and the published one. It can be
+killed at any time and started again: finished runs are not repeated, others continue.
 
 SKD beside a feature method adds a divergence on the logits. It is compared with the
 control that has one too, ``--methods fitnets-kd skd_fitnets``.
@@ -84,7 +84,7 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
         args (argparse.Namespace): The command line.
 
     Returns:
-        tuple[list[Run], list[Run]]: Those of the teachers, which come first, and
+        tuple[list[Run], list[Run]]: Those of the teachers, which are trained first, and
         all others, seed by seed.
     """
     env = {'CIFAR100_DATASET': args.dataset, 'CIFAR100_EPOCHS': str(args.epochs)}
@@ -110,10 +110,10 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
 
 
 def get_control(name: str) -> str:
-    """What a config is compared with: the same losses without SKD.
+    """The config that a config is compared with: the same losses without SKD.
 
     Args:
-        name (str): Of the config.
+        name (str): The name of the config.
     """
     plain = name.removeprefix('skd_')
     method, networks = plain.split('_', 1)
@@ -123,7 +123,7 @@ def get_control(name: str) -> str:
 
 
 def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
-    """The best epoch of finished runs, and what was published, by config.
+    """The accuracy of the best epoch, and the published one, by config.
 
     Args:
         runs (list[Run]): The runs.
@@ -141,7 +141,7 @@ def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
 
 
 def print_cost(runs: list[Run], args: argparse.Namespace) -> None:
-    """Measures each config once, and prints what the runs cost that have not finished.
+    """Measures each config once, and prints the cost of the unfinished runs.
 
     Args:
         runs (list[Run]): All runs.
