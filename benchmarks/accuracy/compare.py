@@ -2,7 +2,7 @@
 
 A finished run is not repeated, so the command can be killed and started again.
 For each ``skd_x`` the table gives the paired difference to ``x``, if both are
-given; with ``--base``, for each config that to the one of this name.
+given; with ``--base``, the difference of each config to the one of that name.
 
 Usage:
     python -m benchmarks.accuracy.compare CONFIG [CONFIG ...] --seeds 5
