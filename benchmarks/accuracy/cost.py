@@ -1,4 +1,4 @@
-"""What a run costs, by a few steps of it on this machine."""
+"""Estimates the cost of a run from a few of its steps on this machine."""
 
 import io
 import math
@@ -24,14 +24,14 @@ NUM_TRAIN, NUM_VAL = 50_000, 10_000  # of CIFAR-100 and of Glyph100
 
 @dataclass(frozen=True)
 class Cost:
-    """What a config costs.
+    """The cost of a config.
 
     Attributes:
         step (float): Milliseconds of a training step.
         validation (float): Milliseconds of a batch of the validation.
-        steps (int): Training steps of an epoch.
-        batches (int): Batches of a validation.
-        megabytes (float): Size of a checkpoint, of which a run keeps one.
+        steps (int): Training steps per epoch.
+        batches (int): Batches per validation.
+        megabytes (float): Size of a checkpoint. A run keeps one.
     """
 
     step: float
@@ -47,7 +47,7 @@ class Cost:
 
 
 def make_batch(size: int) -> dict:
-    """Random images with labels, and with the numbers of others for CRD."""
+    """Random images with labels, and with the indices of negatives for CRD."""
     samples = [
         DataSample(
             sample_idx=torch.tensor(i), contrast_sample_idxs=torch.randint(NUM_TRAIN, (16385,))
