@@ -1,8 +1,8 @@
 """Compare the loss curves of two configs, paired by seed.
 
-For a change that should change nothing, such as a teacher in bfloat16: the
-differences that it makes, beside those between seeds. A finished run is not
-repeated, as by ``benchmarks.accuracy.compare``.
+For a setting that should not change the training, such as a teacher in bfloat16: shows
+the differences that it makes beside those between seeds. As with
+``benchmarks.accuracy.compare``, a finished run is not repeated.
 
 Usage:
     python -m benchmarks.accuracy.curves BASE CONFIG --seeds 5
