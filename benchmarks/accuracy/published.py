@@ -8,7 +8,7 @@ _MDISTILLER = (
     'https://github.com/megvii-research/mdistiller/blob/a08d46f10d6102bd6e3f258ca5ac880b020ea259/'
     'README.md#main-benchmark-results-1'
 )
-# RepDistiller's, in its columns' order: of the last epoch, as its train_student.py says.
+# RepDistiller's, in the order of its columns: those of the last epoch (train_student.py).
 _PAIRS = (
     *('wrn40-2_wrn16-2', 'wrn40-2_wrn40-1', 'resnet56_resnet20', 'resnet110_resnet20'),
     *('resnet110_resnet32', 'resnet32x4_resnet8x4', 'vgg13_vgg8', 'vgg13_mobilenet-v2'),
@@ -28,8 +28,8 @@ _ALONE = {
     **{'resnet32x4': '79.42', 'resnet8x4': '72.50', 'vgg8': '70.36', 'resnet50': '79.34'},
     **{'mobilenet-v2': '64.60', 'shufflenet-v1': '70.50', 'shufflenet-v2': '71.82'},
 }
-# mdistiller's, of the best epoch on the test images, as its trainer reports. Its column "ResNet32x4
-# -> MobileNet-V2" is that of ShuffleNet-V2: its KD is RepDistiller's of that pair.
+# mdistiller's: those of the best epoch on the test images, as its trainer reports. Its column
+# "ResNet32x4 -> MobileNet-V2" has ShuffleNet-V2: its KD equals RepDistiller's of that pair.
 _BEST = {
     **{'resnet56_resnet20': '71.97', 'resnet110_resnet32': '74.11'},
     **{'resnet32x4_resnet8x4': '76.32', 'wrn40-2_wrn16-2': '76.23', 'wrn40-2_wrn40-1': '74.81'},
