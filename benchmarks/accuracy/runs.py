@@ -49,7 +49,7 @@ class Run:
 
     @property
     def result(self) -> dict | None:
-        """What the last validation found, once the run has finished."""
+        """The metrics of the last validation, once the run has finished."""
         path = self.work_dir / 'result.json'
         return _read_json(path) if path.exists() else None
 
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def settings(self) -> dict:
-        """What decides the run beside its config and its seed."""
+        """The settings that determine the run beside its config and its seed."""
         env = sorted(self.environment.items())
         read = {key: value for key, value in env if key.startswith(('CIFAR100_', 'STUDY_'))}
         return dict(options=list(self.options), env=read, models=_hash_models())
@@ -82,10 +82,10 @@ class Run:
 
 
 def add_arguments(parser: argparse.ArgumentParser, work_dir: Path) -> None:
-    """Adds what the commands that train configs over seeds have in common.
+    """Adds the arguments that all commands that train configs over seeds share.
 
     Args:
-        parser (ArgumentParser): Of the command.
+        parser (ArgumentParser): The parser of the command.
         work_dir (Path): The default of ``--work-dir``.
     """
     parser.add_argument('--seeds', type=_positive, default=5, help='seeds 0 to SEEDS - 1')
@@ -114,7 +114,7 @@ def make_runs(configs: Sequence[Path], args: argparse.Namespace) -> list[Run]:
         args (argparse.Namespace): With the arguments of :func:`add_arguments`.
 
     Raises:
-        SystemExit: Two configs have one name, which is that of their folder.
+        SystemExit: Two configs have the same name, and so the same folder.
         ValueError: A config cannot be read.
     """
     for config in configs:
@@ -122,7 +122,7 @@ def make_runs(configs: Sequence[Path], args: argparse.Namespace) -> list[Run]:
     names = [config.stem for config in configs]
     if len(set(names)) < len(names):
         raise SystemExit(f'configs: {names}, expected a name of its own for each.')
-    # Runs that share cores with more threads than there are wait for one another.
+    # With more threads than cores, parallel runs would slow one another down.
     env = {'OMP_NUM_THREADS': '1'} if args.jobs > 1 else {}
     return [
         Run(config, seed, args.work_dir, tuple(args.cfg_options), env)
@@ -132,15 +132,15 @@ def make_runs(configs: Sequence[Path], args: argparse.Namespace) -> list[Run]:
 
 
 def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
-    """Trains what has not finished yet, one run a device at a time.
+    """Trains the runs that have not finished, one per device at a time.
 
-    A run that was killed goes on from its last checkpoint. One that fails does
+    A run that was killed resumes from its last checkpoint. One that fails does
     not stop the others. Ending this process ends the runs.
 
     Args:
         runs (list[Run]): All runs.
-        devices (list[str]): For each run at a time, its ``CUDA_VISIBLE_DEVICES``;
-            an empty one trains on the CPU.
+        devices (list[str]): The ``CUDA_VISIBLE_DEVICES`` of each simultaneous run; an
+            empty one trains on the CPU.
 
     Returns:
         list[Run]: Those that failed.
@@ -180,7 +180,7 @@ def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
 
 @functools.cache
 def _hash_models() -> str:
-    """Tells results of one version of the method from those of another."""
+    """Identifies the version of the method that a result belongs to."""
     files = sorted((ROOT / 'skd_mmrazor' / 'models').rglob('*.py'))
     return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:8]
 
@@ -202,7 +202,7 @@ def _check_settings(run: Run) -> None:
 def _start(run: Run, device: str) -> subprocess.Popen:
     run.work_dir.mkdir(parents=True, exist_ok=True)
     log = open(run.work_dir / 'train.log', 'a')  # noqa: SIM115 (the child writes to it)
-    # The child holds the lock, and so outlives a parent that is killed.
+    # The child inherits the lock, so it is held even if the parent is killed.
     try:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
