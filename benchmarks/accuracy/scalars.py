@@ -12,7 +12,7 @@ def read_curves(work_dir: Path) -> dict[str, list[tuple[float, float]]]:
     """Reads the mean of each epoch, of all that was logged in a work directory.
 
     Args:
-        work_dir (Path): As of the config.
+        work_dir (Path): The ``work_dir`` of the config.
 
     Returns:
         dict[str, list[tuple[float, float]]]: By key, the epochs with their means.
