@@ -28,7 +28,7 @@ class Row:
         name (str): The config.
         values (dict[int, float]): The metric by seed.
         base (str): The config that it is compared with, or ''.
-        paired (np.ndarray): The differences to it, by common seed.
+        paired (np.ndarray): The differences to it, for each common seed.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Row:
 
     @property
     def spread(self) -> float:
-        """Standard deviation over the seeds; NaN of one."""
+        """Standard deviation over the seeds; NaN for a single seed."""
         values = list(self.values.values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else float('nan')
 
@@ -57,11 +57,11 @@ def summarise(runs: list[Run], metric: str, base: Base = None) -> list[Row]:
     Args:
         runs (list[Run]): The runs; those without a result are left out.
         metric (str): Such as ``'accuracy/top1'``.
-        base (str or Callable, optional): Name of the one, or what gives the name of that
-            which a config is compared with. Defaults to None.
+        base (str or Callable, optional): The name of that one config, or a function from
+            the name of a config to that of its base. Defaults to None.
 
     Returns:
-        list[Row]: For each config one, in the order of the runs.
+        list[Row]: One for each config, in the order of the runs.
     """
     values: dict[str, dict[int, float]] = {}
     for run in runs:
@@ -75,10 +75,10 @@ def pair(values: dict[str, dict[int, float]], base: Base = None) -> list[Row]:
 
     Args:
         values (dict[str, dict[int, float]]): By name and seed.
-        base (str or Callable, optional): As of :func:`summarise`. Defaults to None.
+        base (str or Callable, optional): As in :func:`summarise`. Defaults to None.
 
     Returns:
-        list[Row]: For each name one, in their order.
+        list[Row]: One for each name, in their order.
     """
     rows = []
     for name, mine in values.items():
@@ -90,14 +90,14 @@ def pair(values: dict[str, dict[int, float]], base: Base = None) -> list[Row]:
 
 
 def get_machine() -> str:
-    """What a number in a table was measured on."""
+    """The machine and the versions that a table was measured with."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     versions = f'torch {torch.__version__}, mmengine {mmengine.__version__}'
     return f'{device}, {os.cpu_count()} cores, {versions}'
 
 
 def format_mean(values: Iterable[float]) -> str:
-    """A mean, with the standard deviation of several values."""
+    """The mean, and the standard deviation if there are several values."""
     values = list(values)
     spread = f' ± {np.std(values, ddof=1):.2f}' if len(values) > 1 else ''
     return f'{np.mean(values):.2f}{spread}' if values else ''
