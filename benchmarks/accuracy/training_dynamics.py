@@ -1,8 +1,8 @@
-"""Train configs, a seed each, and draw what their simplifiers did on the way.
+"""Train configs with one seed, and draw how their simplifiers changed during training.
 
-Beside what every log of SKD has, the norms of the gradients that the student and
-the simplifier get, and the entropy of the attention. Watching them changes nothing:
-the runs end as those of ``benchmarks.accuracy.compare``.
+In addition to the log of SKD, it draws the norms of the gradients of the student and
+the simplifier, and the entropy of the attention. Recording them does not change the
+training: the runs end as those of ``benchmarks.accuracy.compare``.
 
 Usage:
     python -m benchmarks.accuracy.training_dynamics CONFIG [CONFIG ...] --out FILE.png
@@ -55,7 +55,7 @@ class TrainingDynamicsHook(Hook):
             for name, part in parts.items():
                 _log(f'grad_norm_{name}', _norm(part))
 
-        # The optimizer wrapper clears the gradients before any hook comes.
+        # The optimizer wrapper clears the gradients before mmengine's hooks are called.
         runner.optim_wrapper.optimizer.register_step_pre_hook(log_norms)
 
 
@@ -74,7 +74,7 @@ def _log(name: str, value: torch.Tensor) -> None:
 
 
 def train(config: Path, work_dir: Path, args: argparse.Namespace) -> None:
-    """Trains a config under the watch of :class:`TrainingDynamicsHook`."""
+    """Trains a config with a :class:`TrainingDynamicsHook`."""
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(args.cfg_options)
     cfg.merge_from_dict({'work_dir': str(work_dir), 'randomness.seed': args.seed})
