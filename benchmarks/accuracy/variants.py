@@ -1,6 +1,6 @@
-"""Simplifiers that the method study tries beside the plugin's; nothing else uses them.
+"""Simplifiers that the method study compares with the plugin's; nothing else uses them.
 
-Each starts where its teacher is, as the plugin's does.
+As with the plugin's, the simplified target starts as the softened teacher's.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from skd_mmrazor.models import AttentionSimplifierConnector, SKDDistiller
 
 @MODELS.register_module()
 class StudentAwareSimplifier(AttentionSimplifierConnector):
-    """Samples look for those whose teacher's logits are like their student's own.
+    """Queries that depend on the student's logits, too.
 
     Args:
         num_classes (int): Number of classes.
@@ -39,7 +39,7 @@ class StudentAwareSimplifier(AttentionSimplifierConnector):
 
 @MODELS.register_module()
 class StudentAwareSKDDistiller(SKDDistiller):
-    """Shows the student's logits, of the recorder ``fc``, to the simplifier."""
+    """Passes the student's logits, of the recorder ``fc``, to the simplifier."""
 
     def compute_distill_losses(self) -> dict[str, Tensor]:
         """Computes the losses."""
@@ -49,7 +49,7 @@ class StudentAwareSKDDistiller(SKDDistiller):
 
 @MODELS.register_module()
 class LowRankSimplifier(AttentionSimplifierConnector):
-    """The values are ``y`` and a learned map of it of a low rank, which starts at 0.
+    """Adds a learned map of low rank, which starts at 0, to the values ``y``.
 
     Args:
         num_classes (int): Number of classes.
@@ -70,7 +70,7 @@ class LowRankSimplifier(AttentionSimplifierConnector):
 
 @MODELS.register_module()
 class KeepTopSimplifier(AttentionSimplifierConnector):
-    """Leaves the teacher's top class its probability, and simplifies the others."""
+    """Keeps the probability of the teacher's top class, and simplifies the others."""
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies (N, C) teacher logits."""
@@ -84,7 +84,7 @@ class KeepTopSimplifier(AttentionSimplifierConnector):
 
 @MODELS.register_module()
 class KeepScaleSimplifier(AttentionSimplifierConnector):
-    """Gives each sample's logits the same scale, and gets its own back after."""
+    """Normalizes each sample's logits to one scale, and restores its own afterwards."""
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies (N, C) teacher logits."""
@@ -96,7 +96,7 @@ class KeepScaleSimplifier(AttentionSimplifierConnector):
 
 @MODELS.register_module()
 class FidelitySKDDistiller(SKDDistiller):
-    """Adds how far the simplified targets are from the teacher's to the loss.
+    """Adds the divergence of the simplified targets from the teacher's to the loss.
 
     Args:
         fidelity (float): The weight of their KL divergence. Defaults to 1.0.
@@ -125,15 +125,15 @@ class FidelitySKDDistiller(SKDDistiller):
 
 @MODELS.register_module()
 class StudentPacedSimplifier(AttentionSimplifierConnector):
-    """Softens by what the student can say, and not by how long it has trained.
+    """Softens by the progress of the student, and not by the number of steps.
 
-    The factor is ``pace`` times the share of the teacher's logits that the student's
-    have reached, the slope of their regression over a batch, but at least
-    ``start_factor`` and at most 1.
+    The factor is ``pace`` times the slope of a regression of the student's logits on
+    the teacher's over a batch, clamped to at least ``start_factor`` and at most 1.
 
     Args:
         num_classes (int): Number of classes.
-        pace (float): How far the target is ahead of the student. Defaults to 2.0.
+        pace (float): The factor over the slope: how far the target is ahead of the
+            student. Defaults to 2.0.
         **kwargs: As for ``AttentionSimplifierConnector``.
     """
 
