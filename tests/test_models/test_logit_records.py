@@ -8,7 +8,7 @@ import torch
 from mmrazor.models import losses as mmrazor_losses
 from mmrazor.registry import MODELS
 
-from skd_mmrazor.models import LogSpaceKLDivergence
+from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceKLDivergence
 
 from ..conftest import algorithm, batch, classifier
 
@@ -178,6 +178,123 @@ def test_an_unknown_loss_beside_a_known_one_is_said_to_read_the_logits_as_they_a
     assert list(model.distiller.simplified_losses) == ['loss_kl']
 
 
+@MODELS.register_module()
+class FirstClasses(torch.nn.Module):
+    """A choice of classes."""
+
+    def forward(self, logits):
+        """The first ten."""
+        return logits[:, :10]
+
+
+@MODELS.register_module()
+class LogitsAndEmbedding(torch.nn.Module):
+    """Logits, and an embedding of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(10, 7)
+
+    def forward(self, logits):
+        """Both."""
+        return logits, self.fc(logits)
+
+
+METHOD = dict(
+    type='MethodOutputs', source='mmpretrain.models.heads.linear_head.LinearClsHead.forward'
+)
+LOSS_INPUTS = dict(type='ModuleInputs', source='head.loss_module')
+L2 = dict(type='L2Loss')
+
+
+@pytest.mark.parametrize(
+    ('recorder', 'loss', 'keys'),
+    [
+        (METHOD, OWN, {}),
+        (LOSS_INPUTS, OWN, dict(data_idx=0)),
+        (METHOD, L2, {}),
+        (FC, L2, dict(connector='first')),
+    ],
+)
+def test_a_loss_that_may_read_logits_is_named_before_another_is_added(recorder, loss, keys):
+    arguments = ('s_feature', 't_feature') if loss is L2 else ('preds_S', 'preds_T')
+    sides = dict(zip(arguments, (True, False), strict=True))
+    mapping = {key: dict(keys, recorder='x', from_student=side) for key, side in sides.items()}
+    parts = dict(x=recorder), dict(loss_own=loss), dict(loss_own=mapping)
+    connectors = dict(connectors=dict(first=dict(type='FirstClasses')))
+    line = (
+        rf"\['loss_own'\] may read .* is added .*simplified_losses=dict\(loss_own='{arguments[1]}'"
+    )
+    with pytest.warns(UserWarning, match=line):
+        build(*parts, **connectors)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        settled = dict(loss_own=arguments[1])
+        simplifier = dict(SKD['simplifier'], tau=1, num_classes=10)
+        step(build(*parts, simplified_losses=settled, simplifier=simplifier, **connectors))
+        build(*parts, logit_loss=dict(KL), **connectors)
+
+
+def test_one_of_several_outputs_of_a_connector_is_not_judged_by_its_last_layer():
+    mapping = dict(loss_kl=records('fc', connector='both', connector_idx=0))
+    with pytest.warns(UserWarning, match=r'loss_kl\.preds_T is taken for logits'):
+        model = build(
+            dict(fc=FC),
+            dict(loss_kl=KL),
+            mapping,
+            connectors=dict(both=dict(type='LogitsAndEmbedding')),
+        )
+    assert list(model.distiller.simplified_losses) == ['loss_kl']
+    step(model)
+
+
+def test_losses_that_share_a_mapping_or_a_record_are_told_apart():
+    """As a config built in Python may have it."""
+    shared = records('fc')
+    cfg = dict(
+        SKD,
+        student_recorders=dict(fc=FC),
+        teacher_recorders=dict(fc=FC),
+        distill_losses=dict(loss_kl=KL, loss_own=OWN, loss_l1=OWN),
+        loss_forward_mappings=dict(loss_kl=shared, loss_own=shared, loss_l1=dict(shared)),
+    )
+    mappings = MODELS.build(algorithm(cfg)).distiller.loss_forward_mappings
+    assert [name for name in mappings if 'simplify' in mappings[name]['preds_T']] == ['loss_kl']
+
+
+@MODELS.register_module()
+class TwoTargets(torch.nn.Module):
+    """Reads the logits of the teacher twice."""
+
+    def forward(self, preds_S, preds_T, weights_T):
+        """Squared distance, weighted."""
+        return ((preds_S - preds_T).square() * weights_T.detach().softmax(1)).mean()
+
+
+def test_a_loss_with_two_arguments_of_logits_is_told_both():
+    record = dict(recorder='fc', from_student=False)
+    mapping = dict(loss_own=dict(records('fc'), preds_T=record, weights_T=record))
+    parts = dict(fc=FC), dict(loss_own=dict(type='TwoTargets')), mapping
+    with pytest.raises(ValueError, match=r"dict\(loss_own='preds_T' or 'weights_T'\)"):
+        build(*parts)
+    simplifier = dict(SKD['simplifier'], tau=1)
+    model = build(*parts, simplified_losses=dict(loss_own='preds_T'), simplifier=simplifier)
+    records_of_loss = model.distiller.loss_forward_mappings['loss_own']
+    assert [key for key in records_of_loss if 'simplify' in records_of_loss[key]] == ['preds_T']
+
+
+def test_a_temperature_that_is_learned_needs_one_for_the_simplifier():
+    parts = (
+        dict(fc=FC),
+        dict(loss_own=dict(OWN, tau=torch.tensor(4.0))),
+        dict(loss_own=records('fc')),
+    )
+    named = dict(simplified_losses=dict(loss_own='preds_T'))
+    with pytest.raises(ValueError, match=r'simplifier\.tau=None, expected a number.*tensor\(4'):
+        build(*parts, **named)
+    step(build(*parts, **named, simplifier=dict(SKD['simplifier'], tau=4)))
+
+
 @pytest.mark.parametrize('name', ['tau', 'temperature', 'T'])
 def test_a_temperature_by_another_name_is_read(name):
     model = build(
@@ -197,15 +314,6 @@ def test_a_loss_that_tells_no_temperature_is_asked_for_it():
             dict(loss_own=records('fc')),
             simplified_losses=dict(loss_own='preds_T'),
         )
-
-
-@MODELS.register_module()
-class FirstClasses(torch.nn.Module):
-    """A choice of classes."""
-
-    def forward(self, logits):
-        """The first ten."""
-        return logits[:, :10]
 
 
 LINEAR = dict(
@@ -425,3 +533,43 @@ def test_what_mmengine_cannot_add_is_named(wrap, found):
         return
     with pytest.raises(ValueError, match=rf"loss_x: what it returns='{found}', expected a tensor"):
         build(*parts, **arguments)
+
+
+SIGMOID = dict(type='MultiLabelLinearClsHead', num_classes=10, in_channels=8)
+FEATURES = dict(
+    preds_S=dict(recorder='neck', from_student=True, data_idx=0),
+    preds_T=dict(recorder='neck', from_student=False, data_idx=0),
+)
+RKD = (
+    dict(neck=dict(type='ModuleOutputs', source='neck')),
+    dict(loss_rkd=dict(type='DistanceWiseRKD')),
+    dict(loss_rkd=FEATURES),
+)
+
+
+def with_head(head):
+    return dict(classifier(4), head=head)
+
+
+@pytest.mark.parametrize('loss', [dict(type='FocalLoss'), dict(type='AsymmetricLoss')])
+@pytest.mark.parametrize('type_', ['AttentionSimplifierConnector', AttentionSimplifierConnector])
+def test_independent_classes_are_distilled_as_such(loss, type_):
+    """Whatever the head's loss, and in configs of names and of classes."""
+    head = with_head(dict(SIGMOID, loss=loss))
+    distiller = build(*RKD, head, head, simplifier=dict(type=type_)).distiller
+    assert type(distiller.distill_losses['loss_skd']).__name__ == 'LogSpaceBinaryKLDivergence'
+    assert distiller.simplifier.softening == 'scale'
+
+
+def test_of_several_heads_the_one_that_a_loss_is_added_to_is_named():
+    heads = {
+        name: dict(type='LinearClsHead', num_classes=count, loss=dict(type='CrossEntropyLoss'))
+        for name, count in (('shape', 6), ('colour', 3))
+    }
+    head = with_head(dict(type='MultiTaskHead', task_heads=heads, in_channels=8))
+    with pytest.warns(UserWarning, match=r"reads 'head\.task_heads\.shape\.fc' alone"):
+        assert build(*RKD, head, head).distiller.simplifier.num_classes == 6
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        model = build(*RKD, head, head, logits_module='head.task_heads.colour.fc')
+    assert model.distiller.simplifier.num_classes == 3

@@ -7,7 +7,12 @@ from mmengine.optim import build_optim_wrapper
 from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS
 
-from skd_mmrazor.models import LogSpaceDKDLoss, LogSpaceKLDivergence, SKDDistiller
+from skd_mmrazor.models import (
+    AttentionSimplifierConnector,
+    LogSpaceDKDLoss,
+    LogSpaceKLDivergence,
+    SKDDistiller,
+)
 
 from ..conftest import ARGUMENTS, algorithm, batch, classifier, distiller
 
@@ -564,6 +569,50 @@ def test_mappings_of_another_schema_are_left_to_their_distiller():
     torch.testing.assert_close(*found)
 
 
+@MODELS.register_module()
+class PathDistiller(ConfigurableDistiller):
+    """A distiller whose records are ``'student.fc'`` and such."""
+
+    def get_record(self, path=None, **kwargs):
+        """Gets a record by its path."""
+        if path:
+            side, _, name = path.partition('.')
+            kwargs = dict(recorder=name, from_student=side == 'student')
+        return super().get_record(**kwargs)
+
+    def compute_distill_losses(self):
+        """Of paths, the losses of features."""
+        losses = {}
+        for name, mapping in self.loss_forward_mappings.items():
+            read = {
+                key: self.get_record(**(dict(path=value) if isinstance(value, str) else value))
+                for key, value in mapping.items()
+            }
+            losses[name] = self.distill_losses[name](**read)
+        return losses
+
+    def _check_loss_forward_mappings(self, *args):
+        """Mappings have a schema of their own."""
+
+
+@MODELS.register_module()
+class PathSKDDistiller(SKDDistiller, PathDistiller):
+    """That, with SKD."""
+
+
+def test_records_that_are_no_dicts_are_left_to_their_distiller():
+    cfg = distiller(
+        {'loss_l2': dict(type='L2Loss')},
+        type='PathSKDDistiller',
+        logit_loss=dict(type='KLDivergence'),
+    )
+    cfg['loss_forward_mappings']['loss_l2'] = dict(s_feature='student.fc', t_feature='teacher.fc')
+    model = MODELS.build(algorithm(cfg))
+    losses = model(*batch(), mode='loss')
+    assert losses['distill.loss_l2'] > 0
+    assert losses['distill.loss_skd'] > 0
+
+
 def test_a_maximised_loss_is_refused():
     with pytest.raises(ValueError, match=r'loss_x.loss_weight=-1.* not a generator'):
         build({'loss_x': dict(LOGIT_LOSSES['KLDivergence'], loss_weight=-1)})
@@ -609,3 +658,26 @@ def test_a_stock_distiller_with_the_connector_equals_skd(attend_over):
             seen.append([losses['distill.loss_kl'].item(), part.current_lam.item()])
         assert part.num_steps == 4
     assert seen[:4] == seen[4:]
+
+
+@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+@pytest.mark.parametrize('shape', [(8, 10), (8, 10, 5, 5)])
+@pytest.mark.parametrize('lam', [3.0, -3.0])
+def test_a_sample_without_a_class_changes_no_other(attend_over, shape, lam):
+    """As padding has, of independent classes: the whole row is masked."""
+    form = dict(attend_over=attend_over, softening='scale', start_factor=1.0)
+    simplifier_ = AttentionSimplifierConnector(10, **form)
+    simplifier_.lam_logit.data.fill_(lam)
+    # Of few alike, so that each sample attends to others.
+    for projection in (simplifier_.q, simplifier_.k):
+        projection.weight.data.normal_()
+    logits = 3 * torch.randn(shape)
+    logits[0] = torch.finfo(torch.float32).min
+    if len(shape) == 4:
+        logits[:, :, 0, 0] = -1e9
+    simplified = simplifier_(logits)
+    change = (simplified.sigmoid() - logits.sigmoid()).abs()
+    assert simplified.isfinite().all()
+    assert 0 < change.max() < 0.3
+    simplified.sigmoid().sum().backward()
+    assert all(p.grad.isfinite().all() for p in simplifier_.parameters())

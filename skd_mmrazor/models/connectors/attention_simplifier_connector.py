@@ -247,7 +247,9 @@ class AttentionSimplifierConnector(BaseConnector):
     def _soften(self, logits: Tensor) -> Tensor:
         soft = logits / self.tau
         soft = soft.log_softmax(dim=-1) if self.softening == 'log_softmax' else soft
-        return soft.maximum(soft.amax(dim=-1, keepdim=True) - _MAX_GAP)
+        # All classes of a sample may be masked; as log-probabilities they are never so low.
+        top = soft.amax(dim=-1, keepdim=True).clamp(min=-_MAX_GAP)
+        return soft.maximum(top - _MAX_GAP)
 
     def _attend(self, soft: Tensor, keys: Tensor) -> Tensor:
         """Averages softened logits, which are the values of all heads.

@@ -1,5 +1,6 @@
 """The loss of the logits that a config of features gains."""
 
+import warnings
 from typing import Any
 
 from mmrazor.registry import MODELS, TASK_UTILS
@@ -8,7 +9,13 @@ from torch import nn
 from ...utils import error_context, expect
 from .logit_losses import LOGITS
 from .logit_records import ALL_LEVELS, SIDES, LogitRecords
-from .logits_modules import get_head, get_last_layer, get_width, has_independent_classes
+from .logits_modules import (
+    find_logits_modules,
+    get_head,
+    get_last_layer,
+    get_width,
+    has_independent_classes,
+)
 
 
 def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str, str]:
@@ -42,6 +49,14 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
     expected = 'a loss of preds_S and preds_T'
     expect('preds_T' in arguments, 'distiller.logit_loss', cfg, expected)
     records.check_logits_modules()
+    names = find_logits_modules(records.models['student'])
+    if len(names) > 1 and records.logits_modules['student'] == names[0]:
+        warnings.warn(
+            f'distiller.logits_module: of {names}, the loss of the logits that is added reads '
+            f'{names[0]!r} alone; logits_module chooses another, and a loss in distill_losses for '
+            'each takes them all.',
+            stacklevel=4,
+        )
     teacher, student = (
         get_width(records.models[side].get_submodule(records.logits_modules[side]))
         for side in SIDES

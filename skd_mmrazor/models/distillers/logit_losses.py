@@ -8,7 +8,7 @@ import torch
 from mmrazor.models import losses
 from torch import nn
 
-from ...utils import error_context, expect
+from ...utils import error_context, expect, is_number
 from ..losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDivergence
 from ..losses.log_space_kl_divergence import check_tau
 from .logit_records import LogitRecords
@@ -61,7 +61,9 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
             argument is fed with the logits of the student.
     """
     found: dict[str, str] = {}
-    unknown: dict[str, str] = {}
+    # The arguments that read them, and those that may.
+    unknown: dict[str, list[str]] = {}
+    doubtful: dict[str, list[str]] = {}
     for name, mapping in distiller.loss_forward_mappings.items():
         kind, key = type(distiller.distill_losses[name]), f'distiller.loss_forward_mappings.{name}'
         argument, _ = KNOWN.get(kind, ('', ''))
@@ -83,22 +85,41 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
                 )
             if is_logits is not False:
                 found[name] = argument
-        elif kind in FEATURES:
-            if is_logits and not record.get('connector'):
-                found[name] = argument
+        elif kind in FEATURES and is_logits and not record.get('connector'):
+            found[name] = argument
         else:
-            read = (key for key in mapping if records.is_logits('teacher', mapping[key]))
-            unknown.update((name, key) for key in read)
-    line = f'simplified_losses=dict({", ".join(f"{k}={v!r}" for k, v in unknown.items())})'
-    expected = f'{line}, or a logit_loss to add: SKD does not know the losses that read the logits'
+            reads = {key: records.is_logits('teacher', mapping[key]) for key in mapping}
+            sure = [key for key in reads if reads[key]]
+            possible = [key for key in reads if reads[key] is None and 'label' not in key]
+            if sure and kind not in FEATURES:
+                unknown[name] = sure
+            elif sure or possible:
+                doubtful[name] = sure or possible
+    expected = (
+        f'{_get_line(unknown)}, or a logit_loss to add: SKD does not know the losses that read '
+        'the logits'
+    )
     expect(bool(found) or not unknown or not may_add, 'distiller.simplified_losses', None, expected)
     if found and unknown:
         warnings.warn(
             f'distiller.distill_losses: {list(unknown)} read the logits of the teacher as they '
-            f'are, since SKD does not know them; {line} simplifies them.',
+            f'are, since SKD does not know them; {_get_line(unknown)} simplifies them.',
+            stacklevel=3,
+        )
+    if doubtful and (found or may_add):
+        added = 'a loss of the logits is added beside them' if not found else 'they are left alone'
+        warnings.warn(
+            f'distiller.distill_losses: {list(doubtful)} may read the logits of the teacher, which '
+            f'their recorders do not tell, and {added}; {_get_line(doubtful)} simplifies them.',
             stacklevel=3,
         )
     return found
+
+
+def _get_line(arguments: dict[str, list[str]]) -> str:
+    """The line of a config that simplifies losses; of several arguments it takes one."""
+    parts = [f'{name}={" or ".join(map(repr, keys))}' for name, keys in arguments.items()]
+    return f'simplified_losses=dict({", ".join(parts)})'
 
 
 def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
@@ -167,7 +188,7 @@ def _is_equal(loss: nn.Module, replacement: nn.Module) -> bool:
     with contextlib.suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         found, expected = (x(student, teacher, *labels) for x in (loss, replacement))
-        return torch.allclose(found, expected)
+        return torch.allclose(found, expected, atol=0)
     return False
 
 
@@ -178,17 +199,19 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
         losses (dict[str, nn.Module]): The losses by name.
 
     Raises:
-        ValueError: One is not a positive number, they differ, or a loss of the user's
-            own tells none, so that the simplifier needs one of its own.
+        ValueError: One is not positive, they differ, or a loss of the user's own tells
+            no number, so that the simplifier needs one of its own.
     """
     taus: dict[str, Any] = {}
     for name, loss in losses.items():
         attribute = next((key for key in ('tau', 'temperature', 'T') if hasattr(loss, key)), '')
         if attribute:
             taus[name] = getattr(loss, attribute)
-            check_tau(f'distiller.distill_losses.{name}.{attribute}', taus[name])
+            # A tensor, say, may be learned.
+            if type(loss) in KNOWN or is_number(taus[name]):
+                check_tau(f'distiller.distill_losses.{name}.{attribute}', taus[name])
         elif type(loss) not in KNOWN:
             taus[name] = None
-    agree = len(set(taus.values())) <= 1 and None not in taus.values()
+    agree = all(map(is_number, taus.values())) and len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)

@@ -54,7 +54,8 @@ class LogitRecords:
             return False
         connector = record.get('connector')
         if connector and get_last_layer(self._connectors[connector]):
-            return self._is_as_wide(self._connectors[connector])
+            is_one_of_several = record.get('connector_idx') is not None
+            return None if is_one_of_several else self._is_as_wide(self._connectors[connector])
         if not isinstance(recorder, ModuleOutputsRecorder):
             return None
         module = self._get_module(side, record)
@@ -96,7 +97,8 @@ class LogitRecords:
         expect(valid, f'distiller.{side}_recorders: source', source, expected)
         connector = record.get('connector')
         if connector:
-            return get_width(self._connectors[connector])
+            is_one_of_several = record.get('connector_idx') is not None
+            return None if is_one_of_several else get_width(self._connectors[connector])
         width = get_width(self._get_module(side, record))
         if width and record.get('record_idx') == ALL_LEVELS:
             classes = getattr(get_head(self.models[side], source), 'cls_out_channels', 1)

@@ -29,21 +29,27 @@ LOGITS_MODULES = {
 }
 
 
-def find_logits_module(model: nn.Module) -> str:
-    """The name of the module whose output are the logits of a model.
+def find_logits_modules(model: nn.Module) -> list[str]:
+    """The names of the modules whose outputs are the logits of a model.
 
     Args:
         model (nn.Module): A model of an OpenMMLab package.
 
     Returns:
-        str: That of the first head in :data:`LOGITS_MODULES`, auxiliary heads left
+        list[str]: Those of the heads in :data:`LOGITS_MODULES`, auxiliary heads left
         out; ``'head.fc'`` where there is none.
     """
+    found = []
     for name, module in model.named_modules():
-        for kind in type(module).__mro__:
-            if kind.__name__ in LOGITS_MODULES and 'auxiliary' not in name:
-                return f'{name}.{LOGITS_MODULES[kind.__name__]}'.lstrip('.')
-    return 'head.fc'
+        kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__name__ in LOGITS_MODULES]
+        if kinds and 'auxiliary' not in name:
+            found.append(f'{name}.{LOGITS_MODULES[kinds[0]]}'.lstrip('.'))
+    return found or ['head.fc']
+
+
+def find_logits_module(model: nn.Module) -> str:
+    """The first of :func:`find_logits_modules`."""
+    return find_logits_modules(model)[0]
 
 
 def get_last_layer(module: nn.Module | None) -> Any:
@@ -80,4 +86,7 @@ def get_head(model: nn.Module, source: str) -> nn.Module:
 def has_independent_classes(head: nn.Module) -> bool:
     """Whether the classes of a head are under a sigmoid each, and not a softmax."""
     loss = getattr(head, 'loss_module', getattr(head, 'loss_cls', None))
-    return bool(getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', False)))
+    # mmpretrain's focal loss has no such attribute.
+    is_multi_label = any(kind.__name__ == 'MultiLabelClsHead' for kind in type(head).__mro__)
+    is_sigmoid = getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', is_multi_label))
+    return bool(is_sigmoid)

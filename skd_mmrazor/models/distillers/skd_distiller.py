@@ -118,8 +118,10 @@ class SKDDistiller(ConfigurableDistiller):
         with name_part(kwargs):
             super().__init__(**kwargs)
         checks.check_parts(self)
-        # A copy, since the config's own mappings are not to be changed.
-        self.loss_forward_mappings = copy.deepcopy(self.loss_forward_mappings)
+        # Copies, since the config's own mappings are not to be changed, and losses may share them.
+        self.loss_forward_mappings = {
+            name: copy.deepcopy(mapping) for name, mapping in self.loss_forward_mappings.items()
+        }
         self.simplified_losses = dict(simplified_losses or {})
         self._simplifier_cfg = dict(simplifier)
         self._entropy_grad = entropy_grad
@@ -183,7 +185,8 @@ class SKDDistiller(ConfigurableDistiller):
             cfg['tau'] = logit_losses.get_common_tau(losses)
         kinds = {type(loss) for loss in losses.values()}
         self._are_independent = LogSpaceBinaryKLDivergence in kinds
-        is_ours = str(cfg['type']).endswith('AttentionSimplifierConnector')
+        kind = getattr(cfg['type'], '__name__', cfg['type'])
+        is_ours = kind.split('.')[-1] == 'AttentionSimplifierConnector'
         if self._are_independent and is_ours:  # Smaller logits would make objects likelier.
             cfg = dict(softening='scale', start_factor=1.0) | cfg
         with torch.random.fork_rng(devices=[]):
@@ -207,7 +210,8 @@ class SKDDistiller(ConfigurableDistiller):
             # Whether a teacher that is trained receives the gradient of the loss.
             detach = bool(getattr(loss, 'teacher_detach', False))
             mapping = self.loss_forward_mappings[name]
-            mapping[argument].update(simplify=True, detach=detach)
+            # A dict of its own: another argument may have the same.
+            mapping[argument] = {**mapping[argument], 'simplify': True, 'detach': detach}
             logit_losses.check_softmax(name, loss, records, mapping[argument])
             loss = logit_losses.make_differentiable(name, loss, self._entropy_grad)
             self.distill_losses[name] = loss
