@@ -65,7 +65,7 @@ def load(scenario: Scenario, method: str, amp: str = '') -> Config:
     (path,) = CONFIGS.rglob(f'{method}_{scenario.pair}.py')
     cfg = Config.fromfile(path)
     drop_weights(cfg.model)
-    # The hand-written loop has neither batch augmentation.
+    # The hand-written loop has no batch augmentation.
     cfg.model.get('architecture', {}).pop('train_cfg', None)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
     cfg.model.data_preprocessor.pop('batch_augments', None)
