@@ -4,9 +4,9 @@ Usage:
     python tools/analysis_tools/plot_curves.py work_dirs/NAME [work_dirs/NAME ...]
         [--legend NAME ...] [--out curves.png]
 
-Beside the picture, a page of the same name (``curves.html``) has it with a table of
-the accuracies and the last picture of ``SimplifierVisualizationHook``, in one file.
-For any other key of the log there is mmpretrain's ``tools/analysis_tools/analyze_logs.py``.
+Beside the picture, it writes a page of the same name (``curves.html``): one file with the
+curves, a table of the accuracies and the last picture of ``SimplifierVisualizationHook``.
+mmpretrain's ``tools/analysis_tools/analyze_logs.py`` draws any other key of the log.
 """
 
 import argparse
@@ -54,10 +54,10 @@ $pictures
 
 @dataclass
 class Run:
-    """The training of a work directory, over all resumptions.
+    """The training in a work directory, including all resumptions.
 
     Args:
-        name (str): What it is called in the legend.
+        name (str): Its name in the legend.
         train (list[dict]): Training records, by iteration.
         val (list[dict]): Validation records, by epoch or iteration.
         picture (Path, optional): The last picture of the simplified targets.
@@ -84,7 +84,7 @@ class Run:
 
     @property
     def unit(self) -> str:
-        """What the training counts."""
+        """The unit in which the training counts."""
         return 'epoch' if 'epoch' in self.train[0] else 'iteration'
 
     def accuracies(self, model: str = '') -> list[tuple[int, float]]:
@@ -120,7 +120,7 @@ class Run:
 
 
 def draw(runs: list[Run]) -> Figure:
-    """Draws a panel for each thing that some run logged."""
+    """Draws a panel for each quantity that at least one run logged."""
     distill = {k for run in runs for r in run.train for k in r if k.startswith('distill.')}
     losses = sorted(key for key in distill if 'loss' in key)
     styles = [*STYLES.values()] * len(losses)
@@ -148,7 +148,7 @@ def draw(runs: list[Run]) -> Figure:
             if not keys:
                 draw_accuracy(ax, run, color)
             found = [key for key in keys if run.curve(key)]
-            # ``loss`` is the sum, and the student's own where it is all there is.
+            # ``loss`` is the sum; without distillation it is the student's only loss.
             for key in [key for key in found if key != 'loss'] or found:
                 style = '-' if key == 'loss' else [*STYLES][keys.index(key) % len(STYLES)]
                 ax.plot(*zip(*run.curve(key), strict=True), style, color=color, lw=1.6)
@@ -170,10 +170,10 @@ def draw(runs: list[Run]) -> Figure:
 
 
 def draw_accuracy(ax: plt.Axes, run: Run, color: str) -> None:
-    """The student's accuracy, and a line where the teacher stands."""
+    """The student's accuracy, and a line for the teacher's."""
     if points := run.accuracies():
         ax.plot(*zip(*points, strict=True), color=color, lw=1.6)
-        # From the second half on, runs differ by less than they have gained before.
+        # The axis fits the second half, in which runs differ by less than they gain before.
         late = [y for _, y in points[len(points) // 2 :]]
         bottom = min(late) - 1
         ax.set_ylim(bottom=bottom if ax.get_autoscaley_on() else min(bottom, ax.get_ylim()[0]))
