@@ -5,9 +5,9 @@ Usage:
     python tools/deployment/pytorch2onnx.py CONFIG CHECKPOINT [--shape 224] [--output-file X.onnx]
 
 The graph takes ``images``, float32 of shape (N, channels, height, width) with values
-from 0 to 255: normalization is inside. The channels are in the order of the files that
-the config loads: OpenCV's, BGR, where its ``data_preprocessor`` has ``to_rgb=True``, and
-RGB for CIFAR. It gives ``scores``, the softmax of shape (N, classes), or ``logits`` with
+from 0 to 255: it includes the normalization. The channels are in the order in which the
+config loads images: OpenCV's BGR if its ``data_preprocessor`` has ``to_rgb=True``, and RGB
+for CIFAR. It returns ``scores``, the softmax of shape (N, classes), or ``logits`` with
 ``--logits``. N is free. The names of the classes are in the file's metadata, as JSON.
 """
 
@@ -88,7 +88,7 @@ def export(
     import onnx
 
     output = 'logits' if model.logits else 'scores'
-    # The newer exporter needs one more package, and gives the same graph here.
+    # The newer exporter needs another package, and its graph is the same here.
     known = inspect.signature(torch.onnx.export).parameters
     torch.onnx.export(
         model,
@@ -127,8 +127,8 @@ def build(config: str, checkpoint: Path) -> tuple[BaseClassifier, list[str] | No
         classes, where they are known.
 
     Raises:
-        SystemExit: The config is of a distillation.
-        ValueError: It is of something else, or the checkpoint is not of this config.
+        SystemExit: The config is that of a distillation.
+        ValueError: It is not that of a classifier, or the checkpoint does not fit it.
     """
     cfg = read_config(config)
     if 'architecture' in cfg.model:
@@ -138,7 +138,7 @@ def build(config: str, checkpoint: Path) -> tuple[BaseClassifier, list[str] | No
         )
     with error_context('config', config, 'one of a classifier'):
         classifier = get_model(cfg, pretrained=False)
-    # Not by get_model, which loads what fits and leaves the rest random.
+    # Not by get_model, which leaves weights random that are not in the checkpoint.
     loaded = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
     load_exactly(classifier, get_weights(loaded), 'model', repr(str(checkpoint)))
     meta = loaded.get('meta', {}).get('dataset_meta') or classifier._dataset_meta
@@ -155,7 +155,7 @@ def main() -> None:
     model = Classifier(classifier, args.logits).eval()
     shape = (args.shape[0], args.shape[-1])
     channels = len(getattr(classifier.data_preprocessor, 'mean', range(3)))
-    # Three, where the file was made with two: the number must be free.
+    # Exported with two images and compared with three, since N must be free.
     two, three = (torch.rand(n, channels, *shape) * 255 for n in (2, 3))
     with write_beside(path) as part:
         export(model, two, part, args.opset_version, classes)
