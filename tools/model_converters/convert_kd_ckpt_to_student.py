@@ -1,11 +1,11 @@
-"""Take the student out of a distillation: a checkpoint and a config of its own package.
+"""Extract the student of a distillation, as a checkpoint and a config of its own package.
 
 Usage:
     python tools/model_converters/convert_kd_ckpt_to_student.py CONFIG CHECKPOINT [--out-path DIR]
 
-mmrazor's tool of this name writes the weights alone; this one also writes the config
-that loads them, and keeps the names of the classes. The end of the file's name is
-the start of its SHA-256, as in mmpretrain's model zoo.
+mmrazor's tool of this name writes only the weights; this one also writes the config
+that loads them, and keeps the names of the classes. The name of the file ends with the
+start of its SHA-256, as in mmpretrain's model zoo.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from skd_mmrazor.utils.files import write_beside
 
 PREFIX = 'architecture.'
 PLUGIN = 'skd_mmrazor'
-# By the scope of a student, the package whose config it gets.
+# The package of the config that is written, by the scope of the student.
 PACKAGES = {
     **dict.fromkeys(('', 'mmcls', 'mmpretrain', 'mmrazor'), 'mmpretrain'),
     'mmdet': 'mmdet',
@@ -90,7 +90,7 @@ def get_student_config(cfg: Config) -> Config:
         preprocessor = zoo.get('data_preprocessor', preprocessor)
         student.pop('pretrained', None)
         student = {**zoo.model, **student}
-    # The algorithm's goes before the student's own: this is what it was trained with.
+    # The algorithm's comes first: the student was trained with it, and not with its own.
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or preprocessor
     parts = {
         'model': student,
@@ -151,19 +151,19 @@ def needs_plugin(node: Any) -> bool:
 
 
 def get_student_checkpoint(filename: Path, cfg: Config) -> dict:
-    """Reads the student's weights and makes sure that they are the config's.
+    """Reads the student's weights and makes sure that they fit the config.
 
     Args:
-        filename (Path): Checkpoint of a distillation. With ``EMAHook`` its
-            weights are the average, which is what was validated.
+        filename (Path): Checkpoint of a distillation. With ``EMAHook`` its weights are
+            the average, which was validated.
         cfg (Config): Config of the student.
 
     Returns:
         dict: ``state_dict``, and ``meta`` with the names of the classes.
 
     Raises:
-        SystemExit: There is no student in it.
-        ValueError: There is one of another config.
+        SystemExit: The checkpoint has no student.
+        ValueError: Its student does not fit the config.
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(filename), map_location='cpu')
     weights = get_weights(checkpoint)
@@ -180,7 +180,7 @@ def get_student_checkpoint(filename: Path, cfg: Config) -> dict:
     load_exactly(model, student, 'student', str(filename))
     meta = {k: v for k, v in checkpoint.get('meta', {}).items() if k in ('dataset_meta', 'epoch')}
     meta.update(mmengine_version=mmengine.__version__, mmpretrain_version=mmpretrain.__version__)
-    # By the names that the model itself gives: those of timm have a prefix inside of another.
+    # With the names that the model itself saves: timm's get a prefix inside another module.
     return dict(meta=meta, state_dict=model.state_dict())
 
 
