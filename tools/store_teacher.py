@@ -1,6 +1,6 @@
-"""Store the logits of a teacher for a StoredTeacherHook, and train nothing.
+"""Store the logits of a teacher for a StoredTeacherHook, without training.
 
-Runs on all local GPUs, or on the CPU. It may be stopped and started again, and run
+Runs on all local GPUs, or on the CPU. It may be stopped and started again, and may run
 beside trainings that use the same store.
 """
 
@@ -80,7 +80,7 @@ def store(args: argparse.Namespace, part: int, report: Callable[[int, int], Any]
     Args:
         args (argparse.Namespace): The command line.
         part (int): Which part.
-        report (Callable): Called with how many images are stored, and of how many.
+        report (Callable): Called with the number of images that are stored, and the total.
     """
     cfg = load_config(args, part)
     if torch.cuda.is_available():
@@ -104,7 +104,7 @@ def store_in_processes(args: argparse.Namespace, report: Callable[[int, int], An
 
     Args:
         args (argparse.Namespace): The command line.
-        report (Callable): Called with how many images are stored, and of how many.
+        report (Callable): Called with the number of images that are stored, and the total.
 
     Raises:
         SystemExit: A process failed.
@@ -129,9 +129,9 @@ def store_in_processes(args: argparse.Namespace, report: Callable[[int, int], An
 
 
 def main() -> None:
-    """Stores everything and shows how far it is."""
+    """Stores everything and shows the progress."""
     args = parse_args()
-    # Before a process is started that would find the same.
+    # So that a mistake in the config ends it here, before processes are started.
     load_config(args, 0)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns) as progress:
