@@ -60,7 +60,7 @@ def test_a_config_of_mmrazor_trains_with_skd(name, source):
     (record,) = (m['preds_T'] for m in mappings.values() if m.get('preds_T', {}).get('simplify'))
     recorders = model.distiller.teacher_recorders.recorders
     assert recorders[record['recorder']].source == source
-    assert model.distiller.simplifier.lam_logit.grad.abs() > 0
+    assert model.distiller.simplifier.lam_logit.item() != 0  # It has trained.
     # Without the schedule, and λ at 0, the other losses and CWD's are the config's own.
     cfg = load(name, skd=True, runs_head=True)
     cfg.model.distiller.simplifier.start_factor = 1.0
@@ -111,7 +111,7 @@ def test_our_config_steps_and_starts_as_its_twin(path):
     losses, model = first_losses(cfg, package)
     if not path.name.startswith('skd_'):
         return
-    assert model.distiller.simplifier.lam_logit.grad.abs() > 0
+    assert model.distiller.simplifier.lam_logit.item() != 0  # It has trained.
     twin = path.with_name(path.name.replace('skd_cwd', 'cwd-kd' if package == 'mmdet' else 'cwd'))
     base = load_own(twin) if twin in OWN else load(PSPNET)
     for key, value in first_losses(base, package)[0].items():
