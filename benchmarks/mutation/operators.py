@@ -1,4 +1,4 @@
-"""What is changed in a mutant: operators of Cosmic Ray, and two of our own."""
+"""The mutation operators: those of Cosmic Ray, and two of our own."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ _OTHERS = (
 
 
 class RemoveStatement(Operator):
-    """Replaces a statement by ``pass``, a ``return`` or ``yield`` of a value by one of None."""
+    """Replaces a statement by ``pass``, and a returned or yielded value by None."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple]:
         """Statements, but docstrings, imports and declarations."""
