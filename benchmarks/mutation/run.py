@@ -1,4 +1,4 @@
-"""Counts the mutants of a file that its quick tests notice.
+"""Counts the mutants of a file that its quick tests kill.
 
     pip install cosmic-ray
     python benchmarks/mutation/run.py skd_mmrazor/models/losses/*.py
@@ -71,7 +71,7 @@ def try_tests(tests: list[str], timeout: float) -> str:
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            # What cannot be imported, and so is no wrong version, is left out of the score.
+            # Mutants that cannot be imported are left out of the score.
             return OUTCOMES.get(os.waitstatus_to_exitcode(status), 'invalid')
         time.sleep(0.02)
     os.killpg(pid, signal.SIGKILL)
@@ -85,7 +85,7 @@ def mutate_file(path: Path, tests: list[str], limit: int) -> Counter:
     Args:
         path (Path): The file, in the copy.
         tests (list[str]): Its tests.
-        limit (int): Of more mutants than this, so many are drawn.
+        limit (int): If there are more mutants than this, this many are drawn at random.
 
     Returns:
         Counter: How many had each outcome.
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument('--limit', type=int, default=150, help='mutants of a file, drawn by seed 0')
     args = parser.parse_args()
     tests = json.loads((HERE / 'tests.json').read_text())
-    # So that what a test starts is no process of many threads.
+    # So that the processes that tests start have one thread each.
     os.environ['OMP_NUM_THREADS'] = '1'
     sys.dont_write_bytecode = True
     os.environ['PYTHONDONTWRITEBYTECODE'] = '1'
