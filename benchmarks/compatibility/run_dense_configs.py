@@ -52,7 +52,7 @@ the same three lines, "and its head" also `type='SingleTeacherDistill'`, where
 
 
 def load(name: str, skd: bool = False, runs_head: bool = False) -> Config:
-    """Reads a config and takes out of it what would be downloaded.
+    """Reads a config and removes the parts that would be downloaded.
 
     Args:
         name (str): Path below mmrazor's ``configs/distill``.
@@ -71,7 +71,7 @@ def load(name: str, skd: bool = False, runs_head: bool = False) -> Config:
 
 
 def drop_weights(node: Any) -> None:
-    """Takes the names of weights out of a model's config, at any depth.
+    """Removes the names of weights from a model's config, at any depth.
 
     Args:
         node (Any): The config of a model, or a part of it.
@@ -129,7 +129,7 @@ def make_batch(package: str, size: tuple[int, int] = SIZE) -> dict[str, Any]:
 
 
 def add_boxes_3d(data: dict[str, Any]) -> None:
-    """Adds boxes in space to the plane ones, as monocular detection has them.
+    """Adds 3D boxes to the 2D ones, as monocular detection has them.
 
     Args:
         data (dict): Of mmdetection. Changed in place.
@@ -176,7 +176,7 @@ def step(model: nn.Module, package: str) -> dict[str, torch.Tensor]:
 
 
 def describe(name: str, **options: bool) -> tuple[str, str]:
-    """What a config does, and what SKD simplifies in it.
+    """Describes what a config does, and what SKD simplifies in it.
 
     Args:
         name (str): A config of ``CONFIGS``.
