@@ -1,4 +1,4 @@
-"""Pictures of shapes in the formats of COCO and Cityscapes."""
+"""Images of simple shapes in the formats of COCO and Cityscapes."""
 
 import json
 from pathlib import Path
