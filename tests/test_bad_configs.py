@@ -271,6 +271,6 @@ def test_entropy_grad_reaches_a_log_space_loss_of_the_config():
 
 
 def test_running_out_of_memory_stays_what_it_is():
-    """mmengine and users act on that type."""
+    """mmengine and users catch ``OutOfMemoryError`` by its type."""
     with pytest.raises(torch.cuda.OutOfMemoryError), name_loss(None):
         raise torch.cuda.OutOfMemoryError('CUDA out of memory')
