@@ -73,7 +73,7 @@ def test_glyph100_differs_in_the_data_alone():
 
 @pytest.mark.parametrize('name', ['cifar100', 'glyph100'])
 def test_data_in_memory_differ_in_the_reading_alone(name):
-    """What is read, and what is done to it, is written in one place."""
+    """The images and the augmentation are written once, in the base."""
     per_image, in_memory = (data(n).to_dict() for n in (name, f'{name}_in_memory'))
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         changed = in_memory[loader]
