@@ -45,7 +45,7 @@ def test_ratios_are_of_the_same_round():
 
 
 def fill(mebibytes):
-    """What is added at the peak by an array, after one of twice its size."""
+    """The peak that an array adds, after a larger one has been freed."""
     give_back_freed()
     np.ones(2 * mebibytes << 17)
     forget_peak(CPU)
