@@ -1,4 +1,4 @@
-"""What the simplifier did on the way, watched."""
+"""Recording the simplifier during training does not change the training."""
 
 import sys
 
