@@ -1,4 +1,4 @@
-"""The simplifiers that the method study tries beside the plugin's."""
+"""The simplifiers that the method study compares with the plugin's."""
 
 import pytest
 import torch
