@@ -31,7 +31,7 @@ def test_a_version_that_cannot_work_is_one_sentence(monkeypatch, package, versio
 
 
 def import_with(tmp_path, module, source):
-    """Imports the plugin where ``module`` is another one than is installed."""
+    """Imports the plugin with ``module`` replaced by a stand-in."""
     package = tmp_path / module
     package.mkdir()
     (package / '__init__.py').write_text(source)
