@@ -135,7 +135,7 @@ def _empty_hub():
 
 
 def identity(value):
-    """What tells a function, a property or a class from another."""
+    """A string that identifies a function, a property or a class."""
     if isinstance(value, (classmethod, staticmethod)):
         return [type(value).__name__, identity(value.__func__)]
     if isinstance(value, types.FunctionType):
