@@ -39,7 +39,7 @@ def names_of_parts(path):
 
 
 def choose(paths):
-    """A few in which every part occurs."""
+    """Chooses a few configs in which every part occurs."""
     chosen, missing = [], set().union(*map(names_of_parts, paths))
     while missing:
         chosen.append(max(paths, key=lambda path: len(names_of_parts(path) & missing)))
