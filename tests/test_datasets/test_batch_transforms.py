@@ -89,7 +89,7 @@ def test_the_distribution_is_that_of_the_pipeline_per_image(cells):
 
 @pytest.mark.parametrize('apart', [1, 2, 64])
 def test_images_do_not_depend_on_each_other(cells, apart):
-    """Neighbours in a batch, and those at one place of two batches."""
+    """Neither neighbours in a batch, nor images at the same place of two batches."""
     first, second = cells[:-apart], cells[apart:]
     for axis, values in enumerate(CELLS):
         # Disjoint pairs, since overlapping ones are no independent sample.
