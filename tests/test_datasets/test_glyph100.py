@@ -125,7 +125,7 @@ def overlap(a, b):
 
 @pytest.mark.parametrize('font', ALL_FONTS)
 def test_no_two_classes_look_alike_in_a_font_or_its_mirror(font):
-    """Which RandomFlip holds up: of b and d, a config would learn one."""
+    """The mirror because configs flip images: a flipped b would be a d."""
     drawn = glyphs(font)
     others = ~np.eye(len(drawn), dtype=bool)
     mirrored = [np.roll(drawn[:, :, ::-1], x, axis=2) for x in (-1, 0, 1)]
@@ -135,7 +135,7 @@ def test_no_two_classes_look_alike_in_a_font_or_its_mirror(font):
 
 
 def test_no_font_lacks_a_character():
-    """A font draws the same box for each that it lacks."""
+    """A font draws the same box for each character that it lacks."""
     for font in ALL_FONTS:
         drawn = [c for c in glyph_images.CLASSES if glyph_images._render(c, [font])]
         assert len(drawn) == (51 if font.startswith('cm') else 100)
