@@ -118,7 +118,7 @@ def test_a_single_sample_is_that_of_the_wrapped_dataset():
 
 
 def test_a_batch_does_not_share_memory_with_the_images():
-    """A model that changes its input, or a label, spoils no later epoch."""
+    """A model that changes its input, or a label, does not change later epochs."""
     wrapped = in_memory(few_digits())
     first = wrapped.__getitems__([0, 1])
     expected = first['inputs'].clone(), first['data_samples'][0].gt_label.clone()
