@@ -54,7 +54,7 @@ def softmax(logits, tau):
 
 
 def divergence(store, logits, tau):
-    """Mean KL divergence of what comes back from what went in."""
+    """Mean KL divergence of the logits that are read from those that were stored."""
     ours, theirs = softmax(store.decode(store.encode(logits)), tau), softmax(logits, tau)
     return (theirs.exp() * (theirs - ours)).sum(1)
 
