@@ -67,7 +67,7 @@ def test_what_onednn_cannot_train_is_refused(tmp_path):
 @pytest.mark.parametrize('stride', [2, 3])
 @pytest.mark.parametrize('in_channels', [8, 9])
 def test_what_is_not_refused_has_its_gradient(in_channels, stride):
-    """What would be wrong on some processors, with a channel less."""
+    """With one channel less the gradient would be wrong on some processors."""
     conv = nn.Conv2d(in_channels, 4, 1, stride, bias=False).to(memory_format=torch.channels_last)
     exact = nn.Conv2d(in_channels, 4, 1, stride, bias=False).double()
     exact.load_state_dict(conv.state_dict())
