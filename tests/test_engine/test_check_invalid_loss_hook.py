@@ -7,7 +7,7 @@ from ..digits_runs import digits
 
 
 class Spoil(Hook):
-    """Runs a function once, in the middle of the second epoch or at its end."""
+    """Calls a function once, in the middle of the second epoch or at its end."""
 
     priority = 'HIGH'
 
@@ -86,7 +86,7 @@ def test_a_model_that_is_not_finite_is_not_saved(tmp_path):
 
 
 def test_without_the_hook_the_run_goes_on_and_saves_what_it_has(tmp_path):
-    """What the hook is for; fails when mmengine does better itself."""
+    """Shows the need for the hook; fails once mmengine no longer needs it."""
     runner = Runner.from_cfg(digits(tmp_path, custom_hooks=[]))
     runner.register_hook(Spoil(spoil_student))
     runner.train()
