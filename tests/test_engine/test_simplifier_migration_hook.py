@@ -1,4 +1,4 @@
-"""Runs that go on with another distiller than they began with."""
+"""Runs that continue with another distiller than they began with."""
 
 from math import cos, pi
 
@@ -70,7 +70,7 @@ def assert_said_once(work_dir, name):
 @pytest.mark.parametrize('was_many', [False, True])
 @pytest.mark.parametrize('is_many', [False, True])
 def test_resume(runs, tmp_path, old, new, was_many, is_many):
-    """Counters, momentum and learning rates go on; the simplifier's begin."""
+    """Counters, momentum and learning rates continue; the simplifier's start."""
     checkpoint, old_momentum = runs[old, was_many]
     options = MANY_GROUPS if is_many else ONE_GROUP
     cfg = digits(tmp_path, new, load_from=str(checkpoint), resume=True, **options)
@@ -103,7 +103,7 @@ def test_resume(runs, tmp_path, old, new, was_many, is_many):
 
 @pytest.mark.parametrize(('old', 'new'), [(KD, SKD), (SKD, KD)])
 def test_without_the_hook_the_run_cannot_be_resumed(runs, tmp_path, monkeypatch, old, new):
-    """What the hook is for; fails when mmengine does better itself."""
+    """Shows the need for the hook; fails once mmengine no longer needs it."""
     monkeypatch.setattr(
         SimplifierMigrationHook, 'after_load_checkpoint', Hook.after_load_checkpoint
     )
