@@ -35,7 +35,7 @@ DATA = dict(type='mmpretrain.ClsDataPreprocessor', num_classes=10, mean=[78.4], 
 
 
 class TrainedNorms(Hook):
-    """Gives the teacher the batch norm of a trained one, and looks at its copy."""
+    """Gives the teacher the batch norms of a trained one, and keeps its copy."""
 
     priority = 'VERY_HIGH'
 
@@ -52,7 +52,7 @@ class TrainedNorms(Hook):
 
 
 def active(runner):
-    """What can be seen of the parts that are on."""
+    """The parts that are in effect, observed in the copy."""
     frozen = runner.norms.frozen
     weight = frozen.module.backbone.layer1[0].conv1.weight
     seen = dict(
@@ -203,7 +203,7 @@ def test_what_would_change_the_records_is_refused(tmp_path, hook, arguments, mes
 
 @MODELS.register_module()
 class ScalingConv2d(torch.nn.Conv2d):
-    """Scales its output, bias and all, of which a folding knows nothing."""
+    """Scales its output with the bias, which folding does not account for."""
 
     def __init__(self, *args, scale, **kwargs):
         super().__init__(*args, **kwargs)
@@ -221,7 +221,7 @@ def teacher_of(conv):
 
 @pytest.mark.parametrize('scale', [1.1, 0.9])
 def test_a_folding_that_is_a_little_wrong_is_refused(tmp_path, scale):
-    """By some percent, which a student would not survive to notice."""
+    """By a few percent, which nobody would notice in a training."""
     scaling = model(teacher=teacher_of(dict(type='ScalingConv2d', scale=scale)))
     with pytest.raises(ValueError, match=r'fold_bn=True, expected that .*difference is') as found:
         run(tmp_path / 'a', dict(OFF, fold_bn=True), **scaling)
@@ -234,7 +234,7 @@ def test_a_folding_that_is_a_little_wrong_is_refused(tmp_path, scale):
 
 @HOOKS.register_module()
 class CommonMode(Hook):
-    """Gives the teacher features that are large and alike, and logits of their differences."""
+    """Gives the teacher large features with small differences, on which its logits depend."""
 
     priority = 'VERY_HIGH'
 
