@@ -44,7 +44,7 @@ def warmup(epochs=4, max_epochs=6, losses=KL, interval=-1, **settings):
 
 
 def by_epoch(runner, key):
-    """What is logged, as parts of what it ends with."""
+    """The logged values of each epoch, relative to the last."""
     values = np.array(logged(runner, key))
     return pytest.approx(list(values / values[-1]), rel=1e-5)
 
@@ -121,7 +121,7 @@ def test_epochs_that_are_no_number_of_epochs_are_named(epochs):
 
 
 def refusal(tmp_path, settings, change=lambda runner: None):
-    """What the run says when it starts."""
+    """The message with which the run is refused at its start."""
     runner = Runner.from_cfg(run_config(tmp_path, **settings))
     change(runner)
     with pytest.raises(ValueError, match='expected') as error:
