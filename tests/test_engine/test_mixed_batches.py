@@ -1,4 +1,4 @@
-"""Hooks that run the teacher beside a step, with Mixup or CutMix and other labels."""
+"""Hooks that run the teacher outside of a step, with Mixup, CutMix and other labels."""
 
 import pytest
 
