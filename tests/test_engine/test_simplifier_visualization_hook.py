@@ -1,4 +1,4 @@
-"""Pictures of the simplified targets, and what they must not touch."""
+"""Pictures of the simplified targets, and that drawing them does not change the training."""
 
 import random
 
@@ -57,7 +57,7 @@ def test_training_is_bitwise_the_same(tmp_path):
 
 
 class Compare(SimplifierVisualizationHook):
-    """Notes what the hook could touch, before it draws and after."""
+    """Records what the hook could change, before and after it draws."""
 
     def after_train_epoch(self, runner):
         self.before = self.note(runner.model)
@@ -219,7 +219,7 @@ def test_samples_of_no_label_or_of_several_are_drawn(monkeypatch, tmp_path, unla
 
 @DATASETS.register_module()
 class Colours(BaseDataset):
-    """Wide pictures whose every pixel is of another colour, in the order that is asked for."""
+    """Wide images in which each pixel has another colour, with channels in a given order."""
 
     METAINFO = dict(classes=[str(c) for c in range(10)])
 
