@@ -34,7 +34,7 @@ LOSSES = {
 
 
 class Watch(Hook):
-    """Counts the images that the teacher is run for, and keeps what it says of them."""
+    """Counts the images that the teacher is run on, and keeps their logits."""
 
     def before_train(self, runner):
         self.images, self.logits, self.samples = 0, {}, None
@@ -326,7 +326,7 @@ def test_a_store_of_something_else_is_refused_by_name(tmp_path, stored, other):
 
 
 def test_rows_that_the_teacher_did_not_say_are_refused(tmp_path, stored):
-    """As of images that were changed, or a teacher whose code was."""
+    """For example after the images or the code of the teacher were changed."""
     path = shutil.copytree(stored, tmp_path / 'store')
     runner = run(tmp_path / 'a', path, epochs=1)
     assert runner.watch.images == 0
@@ -354,7 +354,7 @@ def test_a_full_disk_ends_storing_and_not_the_training(tmp_path):
 
 @pytest.fixture
 def as_another_user():
-    """Whom file modes concern, as they do not concern root; and a folder for both."""
+    """Runs as a user other than root, who may ignore file modes; gives a shared folder."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     root = os.geteuid() == 0
@@ -382,7 +382,7 @@ def test_a_read_only_store_is_read(stored, as_another_user):
 
 @TRANSFORMS.register_module(force=True)
 class DrawElsewhere:
-    """Draws from a generator that nobody can seed."""
+    """Draws from a generator of its own, which the hook cannot seed."""
 
     generator = np.random.default_rng()
 
