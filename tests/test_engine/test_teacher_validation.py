@@ -1,4 +1,4 @@
-"""What is written and drawn while student and teacher are validated is the student's."""
+"""While student and teacher are validated, outputs and pictures are the student's."""
 
 import pickle
 
