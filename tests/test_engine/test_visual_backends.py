@@ -1,4 +1,4 @@
-"""What the simplifier does can be followed while it trains."""
+"""The statistics of the simplifier reach the log and all visual backends."""
 
 import json
 import re
