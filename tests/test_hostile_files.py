@@ -167,7 +167,7 @@ def by_load_from(tmp_path, path):
 
 
 def by_load_from_with_skd(tmp_path, path):
-    """Its simplifier is the model's own, which is no reason to take the rest."""
+    """The simplifier fits since the model adds its own; the rest must still be refused."""
     runner(tmp_path, path, model=distillation()).load_or_resume()
 
 
