@@ -49,7 +49,7 @@ def programs(tmp_path_factory):
 
 
 def differences(programs, part, module='skd_mmrazor'):
-    """The names of which a part of the program differs."""
+    """The names of the parts in which two programs differ."""
     before, after = programs[''][part], programs[module][part]
     return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
@@ -133,7 +133,7 @@ def test_names_of_packages_and_finders_are_those_of_the_table(programs):
 
 
 def test_no_library_to_draw_or_learn_with_is_imported(programs):
-    """Nor any that the plain program lacks, but mmrazor."""
+    """Nor any other library that the plain program does not import, except mmrazor."""
     requested = set(programs['skd_mmrazor']['requested'])
     assert 'mmrazor' in requested
     assert not requested & HEAVY
