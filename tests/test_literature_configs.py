@@ -1,4 +1,4 @@
-"""The configs that are the literature's, to the last field that a run depends on."""
+"""The configs agree with the literature in every setting that a run depends on."""
 
 import copy
 
