@@ -1,4 +1,4 @@
-"""The networks: those of the literature, in mmpretrain's and mmrazor's hands."""
+"""The networks are those of the literature, and work with mmpretrain and mmrazor."""
 
 import contextlib
 import re
