@@ -1,4 +1,4 @@
-"""What cannot be built or computed is an error that names its key; never nothing."""
+"""What cannot be built or computed is an error that names its key."""
 
 import copy
 
