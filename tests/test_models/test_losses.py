@@ -96,7 +96,7 @@ LOSSES = [LogSpaceKLDivergence, LogSpaceDKDLoss]
 
 
 def gradients(loss, student, teacher, labels, **arguments):
-    """The value of a loss, and what it sends to either side."""
+    """The value of a loss, and its gradients to both networks' logits."""
     s, t = (z.detach().clone().requires_grad_() for z in (student, teacher))
     value = loss(2.0, **arguments)(s, t, *([labels] if loss is LogSpaceDKDLoss else []))
     value.backward()
