@@ -48,7 +48,7 @@ def by_hand(pairs):
 
 
 def step(model, *data):
-    """The log of a step, and what the simplifier got and gave in it."""
+    """The log of a step, and the inputs and outputs of the simplifier."""
     pairs, simplifier = [], model.distiller.simplifier
     nn.init.normal_(simplifier.k.weight)  # Tokens attend to others than to themselves.
     simplifier.register_forward_hook(
