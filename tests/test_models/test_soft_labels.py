@@ -1,4 +1,4 @@
-"""Losses that need one true class of each image say so where there are others."""
+"""Losses that need one class index for each image refuse other labels by name."""
 
 import pytest
 import torch
