@@ -76,7 +76,7 @@ def test_a_killed_run_leaves_whole_files_only(tmp_path, name, left):
     ids=['naming the last', 'removing the last', 'saving again', 'removing the best'],
 )
 def test_a_run_that_is_killed_after_it_saved_goes_on_from_there(tmp_path, name, after, left):
-    """And what was outdated is removed, though the run that knew of it is dead."""
+    """And it removes the checkpoints that the killed run was about to remove."""
     kill(tmp_path, name, 'plugin', after)
     assert set(epochs(tmp_path)) == left
     runner = build(tmp_path, resume=True, max_epochs=3)
@@ -136,7 +136,7 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
 
 @pytest.mark.slow
 def test_mmengine_alone_loses_all_checkpoints(tmp_path):
-    """What the safeguard is for; fails when mmengine does better itself."""
+    """Shows the need for the safeguard; fails once mmengine no longer needs it."""
     kill(tmp_path, 'epoch_2.pth', 'mmengine')
     last = find_latest_checkpoint(tmp_path)
     assert last == str(tmp_path / 'epoch_1.pth')
