@@ -94,7 +94,7 @@ def epochs(first, last, accuracy):
 
 
 def test_a_run_that_was_started_anew_takes_nothing_from_the_old_one(tmp_path):
-    """The old one was longer; the new one is what its configuration gives."""
+    """The old run was longer; only the new one is drawn."""
     log(tmp_path, '20240101_000000', epochs(1, 5, 80))
     log(tmp_path, '20240102_000000', epochs(1, 2, 10))
     run = plot_curves.Run.load(tmp_path, 'run')
