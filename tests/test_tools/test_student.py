@@ -221,7 +221,7 @@ def test_settings_are_overridden_as_in_training(monkeypatch, tmp_path, run):
     ids=['algorithm', 'config', 'student'],
 )
 def test_the_preprocessing_is_what_the_student_was_trained_with(places, expected):
-    """The algorithm's goes before the config's, and that before the student's own."""
+    """The algorithm's comes first, then the config's, then the student's own."""
     means = dict(algorithm=1.0, config=2.0, student=3.0)
     one, two, three = (
         dict(data_preprocessor=dict(type='ClsDataPreprocessor', mean=[mean], std=[1.0]))
