@@ -183,7 +183,7 @@ class FrozenTeacherHook(Hook):
                     f'{_NAME}: {key}',
                     getattr(self, key),
                     f'that distiller.teacher_recorders.{name} records the same as without it, to '
-                    f'{tolerance} of the largest value; the difference is {error:.3g}',
+                    f'{tolerance} of its largest value; the difference is {error:.3g}',
                 )
 
         if self.fold_bn:
