@@ -81,7 +81,7 @@ class SimplifierVisualizationHook(Hook):
         distiller = getattr(model, 'distiller', None)
         known = hasattr(distiller, 'simplifier')
         expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
-        expected = 'an algorithm with a separate teacher'
+        expected = 'an algorithm that has a teacher beside its student'
         expect(hasattr(model, 'teacher'), 'model.type', type(model).__name__, expected)
         expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
         with _leaving_as_it_was(model):
