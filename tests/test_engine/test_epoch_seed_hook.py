@@ -16,7 +16,7 @@ def test_a_run_without_a_seed_resumes_bitwise(tmp_path, randomness):
 
 
 def test_without_the_hook_a_resumed_run_draws_other_numbers(tmp_path):
-    """What the hook is for; fails when mmengine does better itself."""
+    """Shows the need for the hook; fails once mmengine no longer needs it."""
     options = dict(custom_hooks=[], randomness=dict(seed=1))
     train(tmp_path / 'whole', **options)
     resume(tmp_path / 'parts', tmp_path / 'whole/epoch_1.pth', **options)
