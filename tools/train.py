@@ -119,7 +119,7 @@ def main() -> None:
         enable_amp(cfg.optim_wrapper)
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
-    cfg.resume = args.resume
+    cfg.resume = args.resume or cfg.get('resume', False)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
 

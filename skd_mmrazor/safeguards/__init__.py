@@ -21,8 +21,9 @@ from . import (  # noqa: F401  (each declares its own)
     resuming,
     validation,
 )
+from .checkpoint_reading import reading
 from .loaded_tensors import get_weights, load_exactly, load_whole
 
-__all__ = ['get_weights', 'load_exactly', 'load_whole']
+__all__ = ['get_weights', 'load_exactly', 'load_whole', 'reading']
 
 safeguards.apply()

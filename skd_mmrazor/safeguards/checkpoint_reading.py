@@ -6,16 +6,45 @@ A checkpoint is a zip archive, and torch unpacks whatever size an entry claims t
 have: three megabytes can ask for three gigabytes.
 """
 
+import contextlib
 import functools
 import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..compat.checkpoints import loads_weights_only
 from ..compat.patches import safeguards
+
+
+@contextlib.contextmanager
+def reading(filename: str) -> Iterator[None]:
+    """Checks a file before it is read, and names it in errors of reading it.
+
+    Args:
+        filename (str): A path, or a URL.
+
+    Raises:
+        UnpicklingError: It cannot be read.
+        IsADirectoryError: It is a folder.
+    """
+    path = os.path.expanduser(filename)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f'{filename!r} is a folder, expected a checkpoint.')
+    try:
+        _check_size(path)
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and not os.path.isfile(path):
+            raise  # A missing file or a server, which the message names.
+        # Around this, torch advises to run the code of the file.
+        reason = re.search(r'(?:WeightsUnpickler error:\s*|(?=Trying to load))(\S.*)', str(error))
+        raise pickle.UnpicklingError(
+            f'{filename!r} cannot be read, expected a whole checkpoint that holds weights '
+            f'and no code. {type(error).__name__}: {reason[1] if reason else error}'
+        ) from error
 
 
 @safeguards.replacing(
@@ -32,22 +61,16 @@ def read_checkpoint_safely(original: Callable) -> staticmethod:
 
     @functools.wraps(original)
     def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> dict:
-        path = os.path.expanduser(filename)
-        try:
-            _check_size(path)
+        with reading(filename):
             checkpoint = original(filename, *args, **kwargs)
+            if not isinstance(checkpoint, dict):
+                raise TypeError(f'it is a {type(checkpoint).__name__}, not a dict')
             state = checkpoint.get('state_dict', checkpoint)
             if not isinstance(state, dict):
                 raise TypeError(f'its state_dict is a {type(state).__name__}, not a dict')
-        except Exception as error:
-            if isinstance(error, OSError) and not os.path.isfile(path):
-                raise  # A missing file or a server, which the message names.
-            # Around this, torch advises to run the code of the file.
-            reason = re.search(r'WeightsUnpickler error: (.*)', str(error))
-            raise pickle.UnpicklingError(
-                f'{filename!r} cannot be read, expected a whole checkpoint that holds weights '
-                f'and no code. {type(error).__name__}: {reason[1] if reason else error}'
-            ) from error
+            for name in state:
+                if not isinstance(name, str):
+                    raise TypeError(f'its state_dict has {name!r}, which is no name of a weight')
         if isinstance(checkpoint.get('meta'), dict):
             # To find the number of GPUs of an old format, mmengine executes it.
             checkpoint['meta'].pop('config', None)

@@ -87,8 +87,10 @@ class LoadedTensors:
         if checkpoint is not None:
             found = get_weights(checkpoint)
             here = tuple(self._before[name][0].shape)
-            there = tuple(found[name].shape) if name in found else None
-            message += ', which is not in the file' if there is None else f': {there}, not {here}'
+            if isinstance(there := found.get(name), Tensor):
+                message += f': {tuple(there.shape)}, not {here}'
+            else:
+                message += ', which is not in the file' if there is None else ', which is no tensor'
             if prefix and there is None and name.removeprefix(prefix) in found:
                 message += f'; its names lack {prefix!r}, as those of a model by itself do'
         raise ValueError(f'{message}.')

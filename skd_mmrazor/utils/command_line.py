@@ -44,7 +44,11 @@ def _is_mistake(error: Exception) -> bool:
     if isinstance(error, OSError) or innermost == checks.__file__:
         return True
     for frame in frames:
-        if isinstance(frame.f_locals.get('self'), BaseLoop) and frame.f_code.co_name != '__init__':
+        loop, name = frame.f_locals.get('self'), frame.f_code.co_name
+        if not isinstance(loop, BaseLoop) or name == '__init__':
+            continue
+        # What hooks refuse before the first iteration, and metrics of a test, are mistakes.
+        if name != 'run' or getattr(loop, 'iter', 0) > 0:
             return False  # Training or testing was under way.
     own = (Path(__file__).parents[1], Path(sys.argv[0]).resolve().parent)
     is_own = any(folder in Path(innermost).resolve().parents for folder in own)

@@ -59,6 +59,8 @@ def files(tmp_path_factory):
     (folder / 'empty.pth').touch()
     (folder / 'byte.pth').write_text('x')
     (folder / 'folder.pth').mkdir()
+    torch.save([], folder / 'list.pth')
+    torch.save(dict(state_dict={1: torch.ones(1)}), folder / 'names.pth')
     (folder / 'log.json').write_text('{}')
     train(folder / 'run', **{'train_cfg.max_epochs': 1})
     digits(folder / 'work').dump(folder / 'skd.py')
@@ -93,7 +95,25 @@ CHECKPOINT = 'run/epoch_1.pth'
             (TOOLS / 'train.py', SKD, '--work-dir', 'cut', '--resume', '--cfg-options', *QUICK),
             'cut/epoch_1.pth',
         ),
-        ((TOOLS / 'test.py', 'skd.py', 'folder.pth'), 'folder.pth'),
+        (
+            (TOOLS / 'train.py', SKD, '--cfg-options', *QUICK, 'runner_type=FlexibleRunner'),
+            "runner_type, with a FrozenTeacherValLoop,='FlexibleRunner', expected 'Runner'",
+        ),
+        (
+            (TOOLS / 'train.py', SKD, '--work-dir', 'cut', '--cfg-options', *QUICK, 'resume=True'),
+            'cut/epoch_1.pth',
+        ),
+        (
+            (TOOLS / 'test.py', 'skd.py', CHECKPOINT, '--cfg-options', 'test_evaluator.topk=(11,)'),
+            'Top-11 accuracy is unavailable',
+        ),
+        ((TOOLS / 'test.py', 'skd.py', 'names.pth'), 'its state_dict has 1, which is no name'),
+        ((TOOLS / 'test.py', 'skd.py', 'folder.pth'), "'folder.pth' is a folder"),
+        (
+            (TOOLS / 'train.py', SKD, '--cfg-options', 'model.teacher_ckpt=folder.pth'),
+            "'folder.pth' is a folder",
+        ),
+        ((CONVERTER, 'skd.py', 'list.pth'), "'list.pth' cannot be read, expected a whole"),
         ((TOOLS / 'test.py', 'skd.py', 'byte.pth'), 'byte.pth'),
         ((CONVERTER, 'skd.py', 'empty.pth'), 'empty.pth'),
         ((CONVERTER, 'skd.py', CHECKPOINT, '--out-path', 'byte.py'), 'byte.py'),

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
+from skd_mmrazor.safeguards import reading  # Before any config is parsed.
 from skd_mmrazor.utils.command_line import add_force, keep_existing, output_file, run_tool
 from skd_mmrazor.utils.files import write_beside
 
@@ -139,17 +139,11 @@ def load(path: str) -> dict[str, Tensor]:
         dict[str, Tensor]: What it holds as ``'model'``.
 
     Raises:
-        ValueError: The file is no such checkpoint.
+        UnpicklingError: The file cannot be read.
+        ValueError: It is no such checkpoint.
     """
-    try:
+    with reading(path):
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except OSError:
-        raise  # It names the file.
-    except Exception as error:
-        reason = ' '.join(str(error).split())
-        raise ValueError(
-            f'expected a checkpoint that holds weights and no code; {reason}'
-        ) from error
     weights = checkpoint.get('model') if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
         found = sorted(map(str, checkpoint)) if isinstance(checkpoint, dict) else type(checkpoint)

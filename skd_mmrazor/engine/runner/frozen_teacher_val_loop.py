@@ -12,6 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, ValLoop, autocast
 from mmrazor.engine import SingleTeacherDistillValLoop
 from mmrazor.registry import LOOPS
+from torch import nn
 
 from ...utils import expect
 from ..utils import get_model
@@ -51,7 +52,7 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
 
     Raises:
         ValueError: ``evaluate_teacher`` is something else, or is ``'once'`` for
-            a teacher that changes.
+            a teacher that changes; or the runner has not built the model.
 
     Examples:
         >>> val_cfg = dict(type='mmrazor.FrozenTeacherValLoop')
@@ -65,6 +66,10 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
         fp16: bool = False,
         evaluate_teacher: str = 'once',
     ) -> None:
+        # A FlexibleRunner has none until it trains.
+        built = isinstance(runner.model, nn.Module)
+        runner_type, expected = type(runner).__name__, "'Runner', or val_cfg.type='ValLoop'"
+        expect(built, 'runner_type, with a FrozenTeacherValLoop,', runner_type, expected)
         super().__init__(runner, dataloader, evaluator, fp16)
         known = evaluate_teacher in ('once', 'always', 'never')
         key, model = 'val_cfg.evaluate_teacher', get_model(runner)
