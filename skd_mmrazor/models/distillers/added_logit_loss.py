@@ -1,4 +1,4 @@
-"""The loss of the logits that a config of features gains."""
+"""The loss of logits that is added to a config that distils only features."""
 
 import warnings
 from typing import Any
@@ -26,15 +26,15 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
             recorders of that name.
         records (LogitRecords): Has the models and the modules of their logits.
         cfg (dict, optional): Config of the loss. If None, KL at a temperature of 4 for
-            a classifier; for maps of classes what mmrazor's config of CWD on logits has,
+            a classifier; for dense logits the loss of mmrazor's config of CWD on logits;
             for independent classes :class:`LogSpaceBinaryKLDivergence`.
 
     Returns:
-        dict[str, str]: As of :func:`find_logit_losses`.
+        dict[str, str]: As from :func:`find_logit_losses`.
 
     Raises:
-        ValueError: It is no loss of logits, the name is taken, or a model has no such
-            module.
+        ValueError: The config is not that of a loss of logits, the name is taken, or a
+            model lacks the module of its logits.
     """
     managers = [getattr(distiller, f'{side}_recorders').recorders for side in SIDES]
     expected = "no 'loss_skd', which SKDDistiller adds"
