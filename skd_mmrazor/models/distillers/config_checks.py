@@ -61,7 +61,7 @@ def check_parts(distiller: Any) -> None:
 
 @contextlib.contextmanager
 def check_sources(side: str, recorders: Any, model: nn.Module) -> Iterator[None]:
-    """Adds to an error of preparing recorders what the sources are and may be.
+    """Adds the sources, and the linear layers of the model, to errors of its recorders.
 
     Args:
         side (str): ``'student'`` or ``'teacher'``.
@@ -88,8 +88,8 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
         num_classes (int): Number of classes.
 
     Raises:
-        ValueError: It cannot be called, or gives something else than finite
-            logits of the same shape.
+        ValueError: It cannot be called, or does not return finite logits of the same
+            shape.
 
     Warns where its parameters cannot learn.
     """
@@ -109,18 +109,18 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
 
 
 def get_num_classes(distiller: Any, records: LogitRecords, configured: Any) -> Any:
-    """The number of classes, on which models, losses and config have to agree.
+    """The number of classes, on which models, losses and config must agree.
 
     Args:
         distiller (SKDDistiller): Its losses have been chosen.
         records (LogitRecords): Its records.
-        configured (int, optional): What the config of the simplifier says.
+        configured (int, optional): ``num_classes`` in the config of the simplifier.
 
     Returns:
         int: The number.
 
     Raises:
-        ValueError: They do not agree, or none tells it.
+        ValueError: They do not agree, or none of them has a number.
     """
     losses, counts = distiller.simplified_losses, {}
     for name, argument in losses.items():
