@@ -1,4 +1,4 @@
-"""The part of a config that an error of mmrazor or torch is about."""
+"""Adds the part of the config to errors of mmrazor or torch."""
 
 import contextlib
 import copy
@@ -59,7 +59,7 @@ def name_loss(distiller: Any) -> Iterator[None]:
         if 'out of memory' in str(error):
             raise
         for name, mapping in distiller.loss_forward_mappings.items():
-            # A copy: the user's loss may count its calls.
+            # A copy, since the user's loss may have a state.
             loss = copy.deepcopy(distiller.distill_losses[name])
             expected = f'records that the step makes, of shapes that {type(loss).__name__} takes'
             with error_context(f'distiller.loss_forward_mappings.{name}', mapping, expected):
