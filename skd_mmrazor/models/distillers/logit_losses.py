@@ -1,4 +1,4 @@
-"""Which losses take the teacher's logits, and which loss takes whose place."""
+"""Which losses take the teacher's logits, and their differentiable replacements."""
 
 import contextlib
 import warnings
@@ -18,14 +18,14 @@ _KL_LIKE = (
     *(LogSpaceDKDLoss, LogSpaceKLDivergence, losses.ChannelWiseDivergence, losses.CrossEntropyLoss),
     *(losses.DKDLoss, losses.KDSoftCELoss, losses.KLDivergence, LogSpaceBinaryKLDivergence),
 )
-# The arguments of ``forward`` that take logits: the teacher's, the student's. Exact
-# types: a subclass may do something else with its arguments.
+# The arguments of ``forward`` that take the teacher's and the student's logits, by exact
+# type: a subclass may use its arguments in another way.
 LOGITS: dict[type[nn.Module], tuple[str, str]] = {
     **dict.fromkeys(_KL_LIKE, ('preds_T', 'preds_S')),
     losses.DISTLoss: ('logits_T', 'logits_S'),
     losses.WSLD: ('teacher', 'student'),
 }
-# Losses of features, which take logits where they are given some.
+# Losses of features, which may be given logits.
 FEATURES = dict.fromkeys((losses.L1Loss, losses.L2Loss), ('t_feature', 's_feature'))
 KNOWN = {**LOGITS, **FEATURES}
 # The student's argument by the teacher's.
@@ -46,7 +46,7 @@ _DKD_SUMS = (
 def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> dict[str, str]:
     """Finds the losses that take the teacher's logits.
 
-    Warns where a loss may take logits and nothing tells.
+    Warns of losses that may take logits.
 
     Args:
         distiller (ConfigurableDistiller): Has the losses.
@@ -58,10 +58,10 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
 
     Raises:
         ValueError: Only a loss of the user's own takes them, or the teacher's
-            argument is fed with the logits of the student.
+            argument receives the logits of the student.
     """
     found: dict[str, str] = {}
-    # The arguments that read them, and those that may.
+    # By loss: the arguments that read the logits, and those that may.
     unknown: dict[str, list[str]] = {}
     doubtful: dict[str, list[str]] = {}
     for name, mapping in distiller.loss_forward_mappings.items():
@@ -117,7 +117,7 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
 
 
 def _get_line(arguments: dict[str, list[str]]) -> str:
-    """The line of a config that simplifies losses; of several arguments it takes one."""
+    """The setting that simplifies losses, with ``or`` between several possible arguments."""
     parts = [f'{name}={" or ".join(map(repr, keys))}' for name, keys in arguments.items()]
     return f'simplified_losses=dict({", ".join(parts)})'
 
@@ -161,13 +161,13 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
 
 
 def check_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any) -> None:
-    """Warns of a softmax over classes that the teacher has under a sigmoid each.
+    """Warns of a loss with a softmax over independent (sigmoid) classes of the teacher.
 
     Args:
         name (str): The loss's name in ``distill_losses``.
         loss (nn.Module): The loss of the config.
         records (LogitRecords): Has the teacher.
-        record (dict): What the loss receives as its logits.
+        record (dict): The record that the loss receives as the teacher's logits.
     """
     head = get_head(records.models['teacher'], records.get_source('teacher', record))
     no_softmax = (LogSpaceBinaryKLDivergence, losses.ChannelWiseDivergence)
@@ -193,21 +193,21 @@ def _is_equal(loss: nn.Module, replacement: nn.Module) -> bool:
 
 
 def get_common_tau(losses: dict[str, nn.Module]) -> float:
-    """The temperature of the losses, 1 where mmrazor's have none.
+    """The common temperature of the losses; 1 if they have none.
 
     Args:
         losses (dict[str, nn.Module]): The losses by name.
 
     Raises:
-        ValueError: One is not positive, they differ, or a loss of the user's own tells
-            no number, so that the simplifier needs one of its own.
+        ValueError: One is not positive, they differ, or a loss of the user's own has
+            none, so that the config of the simplifier needs ``tau``.
     """
     taus: dict[str, Any] = {}
     for name, loss in losses.items():
         attribute = next((key for key in ('tau', 'temperature', 'T') if hasattr(loss, key)), '')
         if attribute:
             taus[name] = getattr(loss, attribute)
-            # A tensor, say, may be learned.
+            # Not of the user's own losses, where it may be a learned tensor.
             if type(loss) in KNOWN or is_number(taus[name]):
                 check_tau(f'distiller.distill_losses.{name}.{attribute}', taus[name])
         elif type(loss) not in KNOWN:
