@@ -1,4 +1,4 @@
-"""Which records of a distiller are logits, by what they are records of."""
+"""Which records of a distiller are logits, judged by their sources."""
 
 from typing import Any
 
@@ -45,9 +45,9 @@ class LogitRecords:
 
         Returns:
             bool, optional: True for the output of the module of the logits, and of a
-            linear layer or convolution as wide as there are classes, where it is not
-            a convolution of the backbone or neck. What a connector makes of it is
-            judged by the connector's own layers. None where nothing tells.
+            linear layer or convolution whose width is the number of classes, unless it
+            is a convolution of the backbone or neck. The output of a connector with
+            layers is judged by these. None if it cannot be told.
         """
         recorder = self._get_recorder(side, record)
         if recorder is None or isinstance(recorder, ParameterRecorder):
@@ -75,18 +75,18 @@ class LogitRecords:
 
     @property
     def num_classes(self) -> int | None:
-        """The number of classes, where all modules of both models have the same."""
+        """The number of classes, if all modules of both models agree on it."""
         return next(iter(self._counts)) if len(self._counts) == 1 else None
 
     def get_num_classes(self, side: str, record: Any) -> int | None:
-        """The number of classes of a record of logits, None where no layer tells it.
+        """The number of classes of a record of logits, None if no layer determines it.
 
         Args:
             side (str): The model.
             record (dict): The record.
 
         Raises:
-            ValueError: They are of proposals, which each model samples for itself.
+            ValueError: The logits are of proposals, which each model samples for itself.
         """
         source = self.get_source(side, record)
         expected = (
@@ -109,7 +109,7 @@ class LogitRecords:
         """Makes sure that the modules of the logits exist.
 
         Raises:
-            ValueError: One does not.
+            ValueError: One does not exist.
         """
         for side, model in self.models.items():
             source, names = self.logits_modules[side], dict(model.named_modules())
@@ -120,7 +120,7 @@ class LogitRecords:
             expect(source in names, 'distiller.logits_module', source, expected)
 
     def get_source(self, side: str, record: Any) -> str:
-        """What a record of a model is of; empty where it is not of that model."""
+        """The source of a record; empty if the record is not of that model."""
         return getattr(self._get_recorder(side, record), 'source', '')
 
     def _get_module(self, side: str, record: Any) -> nn.Module | None:
@@ -136,7 +136,7 @@ def join_levels(levels: list[Tensor], num_classes: int) -> Tensor:
     """Joins the logits that a dense head has for each level of a pyramid.
 
     Args:
-        levels (list[Tensor]): (N, A * C, H, W) each, for A anchors a location.
+        levels (list[Tensor]): (N, A * C, H, W) each, for A anchors per location.
         num_classes (int): C.
 
     Returns:
