@@ -1,4 +1,4 @@
-"""Where the models of OpenMMLab put out their logits."""
+"""The modules that compute the logits in the models of OpenMMLab."""
 
 from typing import Any
 
@@ -36,8 +36,8 @@ def find_logits_modules(model: nn.Module) -> list[str]:
         model (nn.Module): A model of an OpenMMLab package.
 
     Returns:
-        list[str]: Those of the heads in :data:`LOGITS_MODULES`, auxiliary heads left
-        out; ``'head.fc'`` where there is none.
+        list[str]: Those of the heads in :data:`LOGITS_MODULES`, without auxiliary
+        heads; ``'head.fc'`` if there is none.
     """
     found = []
     for name, module in model.named_modules():
@@ -65,17 +65,17 @@ def get_width(module: nn.Module | None) -> int | None:
 
 
 def get_class_counts(model: nn.Module) -> set[int]:
-    """The numbers of classes that the modules of a model say to have."""
+    """The values of ``num_classes`` of all modules of a model."""
     counts: set[Any] = {getattr(module, 'num_classes', None) for module in model.modules()}
     return {count for count in counts if isinstance(count, int) and count > 1}
 
 
 def get_head(model: nn.Module, source: str) -> nn.Module:
-    """The head that a module of logits belongs to: the nearest that has a loss.
+    """The head that a module belongs to: its nearest parent with ``num_classes``.
 
     Args:
-        model (nn.Module): The model.
-        source (str): The module of its logits, or one that is not in it.
+        model (nn.Module): The model. It is returned if no parent is a head.
+        source (str): The name of the module of the logits, which may not exist.
     """
     parts = source.split('.')
     modules = dict(model.named_modules())
@@ -84,9 +84,9 @@ def get_head(model: nn.Module, source: str) -> nn.Module:
 
 
 def has_independent_classes(head: nn.Module) -> bool:
-    """Whether the classes of a head are under a sigmoid each, and not a softmax."""
+    """Whether a head has a sigmoid for each class, and not a softmax over all."""
     loss = getattr(head, 'loss_module', getattr(head, 'loss_cls', None))
-    # mmpretrain's focal loss has no such attribute.
+    # mmpretrain's focal loss, of its multi-label heads, has no such attribute.
     is_multi_label = any(kind.__name__ == 'MultiLabelClsHead' for kind in type(head).__mro__)
     is_sigmoid = getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', is_multi_label))
     return bool(is_sigmoid)
