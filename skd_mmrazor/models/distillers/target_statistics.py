@@ -1,4 +1,4 @@
-"""What the simplifier did to the teacher's target, in four numbers."""
+"""Statistics of the teacher's and the simplified targets, for the log."""
 
 import torch
 from torch import Tensor
@@ -14,15 +14,15 @@ def compare_targets(
         pairs (list[tuple[Tensor, Tensor]]): Logits before and after, (N, C) or
             (N, C, H, W) each.
         tau (float): Temperature.
-        are_independent (bool): Whether the classes are under a sigmoid each, so that
-            a target has the sum of their binary entropies. Defaults to False.
+        are_independent (bool): Whether each class has a sigmoid of its own. The entropy
+            is then the sum of the binary entropies. Defaults to False.
 
     Returns:
         dict[str, Tensor]: ``teacher_entropy`` and ``simplified_entropy`` in
         nats, and ``top1_agreement``, the share of samples whose top class stayed;
         scalars.
     """
-    # A record at a time: of many classes, a copy of the logits is large.
+    # One record at a time, since with many classes a copy of all logits is large.
     same = [b.argmax(dim=1) == a.argmax(dim=1) for b, a in pairs]
     return {
         'teacher_entropy': _mean([_entropy(before, tau, are_independent) for before, _ in pairs]),
