@@ -1,4 +1,4 @@
-"""What the command line tools share: arguments, configs, and the ends of mistakes."""
+"""What the command line tools share: arguments, reading a config, and error messages."""
 
 import argparse
 import contextlib
@@ -20,8 +20,8 @@ from .checks import error_context, expect
 def run_tool(main: Callable[[], None]) -> None:
     """Runs a tool. A mistake of its user ends it with one sentence and exit code 1.
 
-    ``SKD_TRACEBACK=1`` in the environment shows the traceback of a mistake too.
-    Errors in the middle of a training, and defects of this project, always have one.
+    With ``SKD_TRACEBACK=1`` in the environment a mistake shows its traceback, too.
+    Errors during training, and defects of this project, always show it.
 
     Args:
         main (Callable): The tool, which takes no argument.
@@ -131,7 +131,7 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
 
 
 def keep_existing(paths: Iterable[Path], force: bool) -> None:
-    """Refuses to write what exists already.
+    """Refuses to overwrite files.
 
     Args:
         paths (Iterable[Path]): Files to write.
