@@ -23,7 +23,7 @@ class LoadedTensors:
     def __init__(self, model: nn.Module, key: str) -> None:
         self.model = model
         self.key = key
-        # As mmengine does, those that only count batches are left out.
+        # Counters of batches are left out, as mmengine does.
         self._before = {
             name: (tensor, tensor._version)
             for name, tensor in model.state_dict(keep_vars=True).items()
@@ -66,7 +66,7 @@ class LoadedTensors:
         if not all(loaded.values()):
             fit = f'{sum(loaded.values())} of the {len(loaded)} parameters and buffers'
             name = next(name for name in loaded if not loaded[name])
-            message = f'{self.key} fits {fit} of the {part}, the first that stays is {name!r}.'
+            message = f'{self.key} fits {fit} of the {part}; the first that does not is {name!r}.'
             print_log(message, 'current', logging.WARNING)
 
     def _get_loaded(self, prefix: str) -> dict[str, bool]:
@@ -141,7 +141,7 @@ def load_exactly(model: nn.Module, weights: dict[str, Tensor], part: str, key: s
     """
     tensors = LoadedTensors(model, key)
     unused: list[str] = []
-    # Of other shapes torch complains at the end, of each of them.
+    # torch raises for all wrong shapes together, after it has loaded the rest.
     with contextlib.suppress(RuntimeError):
         unused = model.load_state_dict(weights, strict=False).unexpected_keys
     name = f'{part} ({describe(model)})'
