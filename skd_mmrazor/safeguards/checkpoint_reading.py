@@ -1,4 +1,4 @@
-"""Files that are no whole checkpoint are refused by name, and run no code.
+"""Files that are not whole checkpoints are refused by name, and run no code.
 
 mmengine gives every local file to ``torch.load``, whose errors do not say which
 file they are about: of an empty one it is ``EOFError``, of a text ``KeyError: 101``.
@@ -99,7 +99,7 @@ def _check_size(path: str) -> None:
     if not os.path.isfile(path):
         return
     with open(path, 'rb') as file:
-        # By this torch tells a zip archive from its older formats.
+        # torch recognises a zip archive, and not its older formats, by these bytes.
         if file.read(4) != b'PK\x03\x04':
             return
         size = os.path.getsize(path)
