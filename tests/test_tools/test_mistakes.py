@@ -186,7 +186,7 @@ def test_a_defect_of_this_project_keeps_its_traceback(monkeypatch, error, is_sho
 
 
 def test_an_error_in_the_middle_of_a_training_keeps_its_traceback(tmp_path, monkeypatch):
-    """After hours of it, a sentence would be too little."""
+    """After hours of training, one sentence would say too little."""
 
     def main():
         hook = dict(type='tests.test_tools.test_mistakes.Fail')
