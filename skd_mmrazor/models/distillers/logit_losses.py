@@ -107,10 +107,10 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
             stacklevel=3,
         )
     if doubtful and (found or may_add):
-        added = 'a loss of the logits is added beside them' if not found else 'they are left alone'
+        added = 'a loss of logits is added beside them' if not found else 'they are left alone'
         warnings.warn(
-            f'distiller.distill_losses: {list(doubtful)} may read the logits of the teacher, which '
-            f'their recorders do not tell, and {added}; {_get_line(doubtful)} simplifies them.',
+            f'distiller.distill_losses: {list(doubtful)} may read the logits of the teacher, but '
+            f'their recorders do not show it: {added}; {_get_line(doubtful)} simplifies them.',
             stacklevel=3,
         )
     return found
