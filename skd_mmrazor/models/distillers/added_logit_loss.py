@@ -52,9 +52,9 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
     names = find_logits_modules(records.models['student'])
     if len(names) > 1 and records.logits_modules['student'] == names[0]:
         warnings.warn(
-            f'distiller.logits_module: of {names}, the loss of the logits that is added reads '
-            f'{names[0]!r} alone; logits_module chooses another, and a loss in distill_losses for '
-            'each takes them all.',
+            f'distiller.logits_module: of {names}, the loss of logits that is added reads '
+            f'{names[0]!r} alone; logits_module chooses another, and one loss for each in '
+            'distill_losses reads them all.',
             stacklevel=4,
         )
     teacher, student = (
