@@ -1,7 +1,7 @@
 """Train an algorithm: mmrazor's tool, with the plugin and its safeguards imported first.
 
-So configs that were written for mmrazor load unmodified, and a config may name
-``mmcls::`` files as its bases. What the safeguards do is in ``docs/importing.md``.
+So configs that were written for mmrazor load unmodified, and a config may have
+``mmcls::`` files as its bases. ``docs/importing.md`` explains the safeguards.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def load_config(args: argparse.Namespace) -> Config:
 def enable_amp(optim_wrapper: ConfigDict) -> None:
     """Turns the config of an ``OptimWrapper`` into that of an ``AmpOptimWrapper``.
 
-    Of a data-free config it is the student's: as with mmrazor, the generator keeps its.
+    In a data-free config this is the student's. As in mmrazor, the generator's stays.
 
     Args:
         optim_wrapper (ConfigDict): ``optim_wrapper`` of a config.
@@ -100,10 +100,10 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 
 
 def expect_accelerator() -> None:
-    """Makes sure that there is what mmengine's ``AmpOptimWrapper`` trains on.
+    """Makes sure that there is a device that mmengine's ``AmpOptimWrapper`` supports.
 
     Raises:
-        SystemExit: There are CPUs alone.
+        SystemExit: There are only CPUs.
     """
     kinds = (is_cuda_available, is_npu_available, is_mlu_available, is_musa_available)
     if not any(is_available() for is_available in kinds):
