@@ -22,7 +22,7 @@ from skd_mmrazor.utils.command_line import add_force, keep_existing, output_file
 from skd_mmrazor.utils.files import write_beside
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/cifar100_networks.py'
-# Beside them, the config imports the plugin.
+# The config also imports the plugin.
 NETWORKS = {k: v for k, v in Config.fromfile(CONFIG).items() if k != 'custom_imports'}
 
 
@@ -31,8 +31,8 @@ def shift(template: str, by: int) -> Callable[[re.Match], str]:
     return lambda match: template.format(*match.groups()[:-1], int(match[match.lastindex]) + by)
 
 
-# For each family, what to replace in a name, in this order. What is not the head
-# is the backbone.
+# For each family, the substitutions in a name, in this order. All weights outside of
+# the head belong to the backbone.
 RULES: dict[str, list[tuple[str, str | Callable[[re.Match], str]]]] = {
     'resnet50': [(r'^linear', 'head.fc'), (r'shortcut', 'downsample')],
     'resnet': [(r'^fc', 'head.fc')],
@@ -74,7 +74,7 @@ RULES: dict[str, list[tuple[str, str | Callable[[re.Match], str]]]] = {
 
 
 def rename(key: str, arch: str) -> str:
-    """Gives a weight the name that it has in our classifier.
+    """Converts the name of a weight to that in our classifier.
 
     Args:
         key (str): The name in the checkpoint.
@@ -90,7 +90,7 @@ def rename(key: str, arch: str) -> str:
 
 
 def build(arch: str) -> nn.Module:
-    """Builds our classifier, with weights of no meaning."""
+    """Builds our classifier, with random weights."""
     return MODELS.build(NETWORKS[arch])
 
 
