@@ -39,7 +39,7 @@ def reading(filename: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and not os.path.isfile(path):
             raise  # A missing file or a server, which the message names.
-        # Around this, torch advises to run the code of the file.
+        # The rest of torch's message advises to run the code of the file.
         reason = re.search(r'(?:WeightsUnpickler error:\s*|(?=Trying to load))(\S.*)', str(error))
         raise pickle.UnpicklingError(
             f'{filename!r} cannot be read, expected a whole checkpoint that holds weights '
