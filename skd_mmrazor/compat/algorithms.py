@@ -1,4 +1,4 @@
-"""Algorithms with a simplifier, whose config mmrazor does not read whole."""
+"""Settings of an algorithm with a simplifier that mmrazor silently ignores."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ ALGORITHMS = ('SingleTeacherDistill', 'SelfDistill')
 
 
 def check_if(has_simplifier: bool, original: Callable) -> Callable:
-    """A constructor that checks what it has built, with SKD or without."""
+    """Makes a constructor that checks the algorithms with, or those without, a simplifier."""
 
     @functools.wraps(original)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -27,10 +27,9 @@ def check_if(has_simplifier: bool, original: Callable) -> Callable:
 
 @repairs.replacing(
     *(f'mmrazor.models.{name}.__init__' for name in ALGORITHMS),
-    reason="of a teacher beside a simplifier its own `data_preprocessor`, and the student's "
-    'beside the one of the algorithm, are ignored without a word. Algorithms without SKD are '
-    'left alone',
+    reason="with SKD, the teacher's own `data_preprocessor` and the student's are silently "
+    'ignored. Algorithms without SKD are left alone',
 )
 def check_with_skd(original: Callable) -> Callable:
-    """Honours or refuses what would be ignored, of an algorithm with a simplifier."""
+    """Applies or refuses the ignored settings of an algorithm with a simplifier."""
     return check_if(True, original)

@@ -42,7 +42,7 @@ def add_own_name() -> None:
 @repairs.replacing(
     'mmengine.config.config._get_package_and_cfg_path',
     'mmengine.hub.hub._get_package_and_cfg_path',
-    reason='`skd_mmrazor::….py`, a config in no folder, cannot be the base of a config; and '
+    reason='`skd_mmrazor::….py`, outside of any folder, cannot be the base of a config; and '
     "mmrazor's configs of DeiT and Faster R-CNN build on files that were renamed",
 )
 def find_configs(original: Callable) -> Callable:

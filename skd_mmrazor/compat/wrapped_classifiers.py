@@ -15,8 +15,8 @@ from .patches import repairs
 @repairs.replacing(
     'mmpretrain.models.TimmClassifier._add_state_dict_prefix',
     'mmpretrain.models.HuggingFaceClassifier._add_state_dict_prefix',
-    reason='a student or teacher of timm or Hugging Face does not load what it has saved: resumed '
-    'or tested it is random',
+    reason='a student or teacher of timm or Hugging Face does not load its own checkpoint: resumed '
+    'or tested, it is random',
 )
 def add_missing_prefix(original: Callable) -> staticmethod:
     """Adds the prefix, unless the checkpoint was saved with it."""

@@ -11,10 +11,11 @@ from ..utils import expect, is_number
 
 @safeguards.replacing(
     *(f'mmrazor.models.{name}.__init__' for name in ALGORITHMS),
-    reason="without SKD too, a teacher's own `data_preprocessor` and the student's are ignored",
+    reason="also without SKD, the teacher's own `data_preprocessor` and the student's are silently "
+    'ignored',
 )
 def check_without_skd(original: Callable) -> Callable:
-    """Honours or refuses what would be ignored, of an algorithm without a simplifier."""
+    """Applies or refuses the ignored settings of an algorithm without a simplifier."""
     return check_if(False, original)
 
 

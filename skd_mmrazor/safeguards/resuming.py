@@ -66,7 +66,7 @@ def _get_pattern(last: str | None) -> str:
 
 @safeguards.replacing(
     'mmengine.hooks.CheckpointHook.before_train',
-    reason='outdated checkpoints of a run that is killed before it removes them stay for good',
+    reason='outdated checkpoints of a run that is killed before it removes them are never removed',
 )
 def remove_outdated(original: Callable) -> Callable:
     """Makes the removals that a killed run has left."""
