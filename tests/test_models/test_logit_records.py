@@ -499,6 +499,8 @@ def test_a_simplifier_that_is_detached_is_said_to_be():
         (dict(type='KLDivergence', loss_weight=float('nan')), 'loss_weight'),
         (dict(type='DISTLoss', inter_loss_weight=float('inf')), 'inter_loss_weight'),
         (dict(type='L2Loss', loss_weight='2'), 'loss_weight'),
+        (dict(type='DKDLoss', beta=-1.0), 'beta'),
+        (dict(type='DISTLoss', intra_loss_weight=-1.0), 'intra_loss_weight'),
     ],
 )
 def test_a_number_of_a_loss_that_is_none_is_named(loss, key):
@@ -507,6 +509,21 @@ def test_a_number_of_a_loss_that_is_none_is_named(loss, key):
     cfg = algorithm(distiller({'loss_x': dict(loss)}))
     with pytest.raises((ValueError, TypeError), match=rf'distill_losses\.loss_x\.{key}='):
         MODELS.build(cfg)
+
+
+@pytest.mark.parametrize('value', ['1', None, float('nan')])
+@pytest.mark.parametrize('type_', ['ATLoss', 'L1Loss'])
+def test_a_number_of_a_loss_of_features_is_named_too(type_, value):
+    feature = dict(type='ModuleOutputs', source='backbone.layer2')
+    mapping = dict(
+        s_feature=dict(recorder='layer', from_student=True),
+        t_feature=dict(recorder='layer', from_student=False),
+    )
+    recorders = dict(fc=FC, layer=feature)
+    mappings = dict(loss_kl=records('fc'), loss_at=mapping)
+    step(build(recorders, dict(loss_kl=KL, loss_at=dict(type=type_)), mappings))
+    with pytest.raises(ValueError, match=r'distill_losses\.loss_at\.loss_weight=.*a finite number'):
+        build(recorders, dict(loss_kl=KL, loss_at=dict(type=type_, loss_weight=value)), mappings)
 
 
 @MODELS.register_module()
@@ -519,7 +536,13 @@ class OddLoss(OwnLoss):
 
 
 @pytest.mark.parametrize(
-    ('wrap', 'found'), [(lambda x: dict(loss=x), 'dict'), (float, 'float'), (lambda x: [x], None)]
+    ('wrap', 'found'),
+    [
+        (lambda x: dict(loss=x), 'dict'),
+        (float, 'float'),
+        (lambda x: (x, x), 'tuple'),
+        (lambda x: [x], None),
+    ],
 )
 def test_what_mmengine_cannot_add_is_named(wrap, found):
     arguments = dict(simplified_losses=dict(loss_x='preds_T'))

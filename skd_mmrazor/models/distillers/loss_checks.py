@@ -12,6 +12,9 @@ from ...utils import error_context, expect, is_number
 from .logit_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
 from .logit_records import SIDES
 
+# Arguments that would turn a loss around; of the user's own losses only the first is known.
+_WEIGHTS = ('loss_weight', 'inter_loss_weight', 'intra_loss_weight', 'alpha', 'beta')
+
 
 def check_mapping(distiller: Any, name: str, argument: Any) -> None:
     """Makes sure that a loss trains the student and its simplifier by an argument.
@@ -37,10 +40,11 @@ def check_mapping(distiller: Any, name: str, argument: Any) -> None:
         expect(found is is_student, key, found, f'{is_student}: the logits of the {side}')
     expected = "a name with 'loss' in it: mmengine optimises no other, and SKD would not train"
     expect('loss' in name, 'distiller.distill_losses', name, expected)
-    weight = getattr(distiller.distill_losses[name], 'loss_weight', 1)
-    key = f'distiller.distill_losses.{name}.loss_weight'
+    loss = distiller.distill_losses[name]
     expected = 'at least 0: SKD is for the distiller that trains the student, not a generator'
-    expect(not is_number(weight) or weight >= 0, key, weight, expected)
+    for argument in _WEIGHTS if type(loss) in KNOWN else _WEIGHTS[:1]:
+        weight, key = getattr(loss, argument, 1), f'distiller.distill_losses.{name}.{argument}'
+        expect(not is_number(weight) or weight >= 0, key, weight, expected)
 
 
 def check_numbers(name: str, loss: nn.Module) -> None:
@@ -57,7 +61,8 @@ def check_numbers(name: str, loss: nn.Module) -> None:
         value = getattr(loss, argument, parameter.default)
         valid = is_number(value) or not is_number(parameter.default)
         key = f'distiller.distill_losses.{name}.{argument}'
-        expect(valid or type(loss) not in KNOWN, key, value, 'a finite number')
+        is_known = type(loss) in KNOWN or type(loss).__module__.startswith('mmrazor.')
+        expect(valid or not is_known, key, value, 'a finite number')
 
 
 def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
@@ -111,7 +116,7 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
     loss, key = distiller.distill_losses[name], f'distiller.distill_losses.{name}'
     simplified = dict(distiller.simplified_losses)
     argument = simplified.pop(name)
-    values = value if isinstance(value, (list, tuple)) and value else [value]
+    values = value if isinstance(value, list) and value else [value]
     are_tensors = all(isinstance(value, Tensor) for value in values)
     expected = 'a tensor or a list of tensors, which mmengine adds to the objective'
     expect(are_tensors, f'{key}: what it returns', type(value).__name__, expected)

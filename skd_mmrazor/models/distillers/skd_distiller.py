@@ -203,10 +203,11 @@ class SKDDistiller(ConfigurableDistiller):
         is_added = not self.simplified_losses
         if is_added:
             self.simplified_losses = add_logit_loss(self, records, self._logit_loss)
+        for name, loss in self.distill_losses.items():
+            check_numbers(name, loss)
         for name, argument in self.simplified_losses.items():
             check_mapping(self, name, argument)
             loss = self.distill_losses[name]
-            check_numbers(name, loss)
             # Whether a teacher that is trained receives the gradient of the loss.
             detach = bool(getattr(loss, 'teacher_detach', False))
             mapping = self.loss_forward_mappings[name]
