@@ -96,7 +96,7 @@ def _store(args: argparse.Namespace, part: int, stored: Any, totals: Any) -> Non
     def report(images: int, total: int) -> None:
         stored[part], totals[part] = images, total
 
-    store(args, part, report)
+    run_tool(partial(store, args, part, report))
 
 
 def store_in_processes(args: argparse.Namespace, report: Callable[[int, int], Any]) -> None:
@@ -121,6 +121,8 @@ def store_in_processes(args: argparse.Namespace, report: Callable[[int, int], An
     while running:
         running -= set(wait(running, timeout=0.5))
         report(sum(stored), sum(totals))
+    for process in processes:
+        process.join()  # Those that have just ended have no exit code yet.
     failed = [process.exitcode for process in processes if process.exitcode]
     if failed:
         raise SystemExit(

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from skd_mmrazor.engine import StoredTeacherHook
 
 from ..conftest import algorithm, distiller, run_python
-from ..digits_runs import assert_same_state, digits, load
+from ..digits_runs import KD, assert_same_state, digits, load
 from ..digits_runs import resume as resume_digits
 from ..digits_runs import train as train_digits
 from .runs import KL, difference, loader, logged, run_config, student, teacher, weights
@@ -518,3 +518,18 @@ def test_the_tool_stores_what_a_training_reads(tmp_path):
     Runner.from_cfg(cfg).train()
     (log,) = (tmp_path / 'run').glob('*/*.log')
     assert log.read_text().count('read 96 of 96 rows') == 2
+
+
+@pytest.mark.slow
+def test_the_tool_says_why_its_processes_failed(tmp_path):
+    """In a sentence of each, and none is missed."""
+    (tmp_path / 'cut.pth').write_bytes(b'PK')
+    output = run_python(
+        *('tools/store_teacher.py', f'configs/digits/skd_{KD}.py', '--processes', 2),
+        *('--path', tmp_path / 'store', '--cfg-options'),
+        f'model.teacher_ckpt={tmp_path / "cut.pth"}',
+        returncode=1,
+    )
+    assert 'Traceback' not in output
+    assert output.count(f"'{tmp_path}/cut.pth' cannot be read") == 2
+    assert '2 of 2 processes failed; what is above says why.' in output
