@@ -21,6 +21,9 @@ def write_beside(path: str | os.PathLike) -> Iterator[str]:
 
     Yields:
         str: The temporary name to write to. The file is removed if writing fails.
+
+    Raises:
+        OSError: The file could not be written. It is named, as a full disk alone does not.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         yield os.fspath(path)  # Such as /dev/null, which must not be replaced.
@@ -40,6 +43,10 @@ def write_beside(path: str | os.PathLike) -> Iterator[str]:
         try:
             yield part
             os.replace(part, path)
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(part)
