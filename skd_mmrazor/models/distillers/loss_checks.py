@@ -1,4 +1,4 @@
-"""Whether a loss trains a simplifier."""
+"""Checks that a loss trains the student and the simplifier."""
 
 import copy
 from inspect import signature
@@ -25,8 +25,8 @@ def check_mapping(distiller: Any, name: str, argument: Any) -> None:
         argument (str): Its argument that takes the teacher's logits.
 
     Raises:
-        ValueError: There is no such loss or argument, the wrong model feeds it, or
-            the loss is not minimised.
+        ValueError: There is no such loss or argument, it receives the other model's
+            logits, or the loss is not minimised.
     """
     mappings, key = distiller.loss_forward_mappings, 'distiller.simplified_losses'
     expect(name in mappings, key, name, f'a loss of loss_forward_mappings: {list(mappings)}')
@@ -48,14 +48,14 @@ def check_mapping(distiller: Any, name: str, argument: Any) -> None:
 
 
 def check_numbers(name: str, loss: nn.Module) -> None:
-    """Makes sure that the numbers of a loss of mmrazor are numbers.
+    """Makes sure that the numeric arguments of a loss of mmrazor are finite numbers.
 
     Args:
         name (str): The loss's name in ``distill_losses``.
         loss (nn.Module): The loss.
 
     Raises:
-        ValueError: An argument whose default is a number is none, or not finite.
+        ValueError: An argument whose default is a number is not a finite number.
     """
     for argument, parameter in signature(type(loss).__init__).parameters.items():
         value = getattr(loss, argument, parameter.default)
@@ -110,8 +110,8 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
         logits (Tensor): What it received as the teacher's logits.
 
     Raises:
-        ValueError: It is no tensor, or the gradient is missing, or 0, or has NaN or
-            Inf in it.
+        ValueError: The value is not a tensor, or the gradient is missing, 0, or has NaN
+            or Inf in it.
     """
     loss, key = distiller.distill_losses[name], f'distiller.distill_losses.{name}'
     simplified = dict(distiller.simplified_losses)
@@ -123,7 +123,7 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
     gradient, total = None, sum(value.sum() for value in values)
     if total.requires_grad:
         (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
-    # Only of mmrazor's losses is it known that they have no flat parts.
+    # Only mmrazor's losses are known to have a gradient almost everywhere.
     may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
     valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())
     found = 'none' if gradient is None else f'of a sum of {gradient.abs().sum():g}'
