@@ -6,8 +6,8 @@ Usage:
 
 Needs the environment of ``benchmarks/compatibility/dense_environment.sh``. Networks and
 sizes are the configs'; batches are of two images of noise, weights are random. Each row is
-a process of its own, and its time is the processor's. ``--alone`` measures a forward and a
-backward pass of the simplifier on the configs' logits, and nothing else.
+measured in a process of its own, in CPU time. ``--alone`` measures only a forward and a
+backward pass of the simplifier, on logits of the configs' shapes.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def make_pass(scenario: str, variant: str) -> Callable[[], object]:
 def measure(
     make: Callable[[str, str], Callable], scenario: str, variant: str, steps: int
 ) -> tuple[float, float]:
-    """Makes some steps, in a process that does nothing else.
+    """Makes some steps, in a process of its own.
 
     Args:
         make (Callable): Makes the function that is measured.
@@ -104,8 +104,7 @@ def measure(
         steps (int): Steps, of which the last is measured.
 
     Returns:
-        tuple[float, float]: Seconds of the processor, and the MiB that the process holds
-        at its peak.
+        tuple[float, float]: CPU time in seconds, and peak memory of the process in MiB.
     """
     give_back_freed()
     step = make(scenario, variant)
