@@ -513,11 +513,12 @@ def test_an_algorithm_can_be_copied_and_pickled(name):
 
 @MODELS.register_module()
 class ScalingDistiller(ConfigurableDistiller):
-    """A distiller whose records can be scaled."""
+    """A distiller whose records can be scaled and detached."""
 
-    def get_record(self, *args, scale=1.0, **kwargs):
+    def get_record(self, *args, scale=1.0, detach=False, **kwargs):
         """Gets a record times ``scale``."""
-        return scale * super().get_record(*args, **kwargs)
+        record = scale * super().get_record(*args, **kwargs)
+        return record.detach() if detach else record
 
 
 @MODELS.register_module()
@@ -527,9 +528,15 @@ class ScalingSKDDistiller(SKDDistiller, ScalingDistiller):
 
 def test_a_record_has_the_keys_of_its_base():
     cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, type='ScalingSKDDistiller')
-    cfg['loss_forward_mappings']['loss_kl']['preds_S']['scale'] = 2.0
+    mapping = cfg['loss_forward_mappings']['loss_kl']
+    mapping['preds_S'].update(scale=2.0, detach=True)
+    mapping['preds_T'].update(scale=3.0, detach=False)
     model = MODELS.build(algorithm(copy.deepcopy(cfg)))
-    assert model(*batch(), mode='loss')['distill.loss_kl'] > 0
+    loss = model(*batch(), mode='loss')['distill.loss_kl']
+    loss.backward()
+    assert loss > 0
+    assert model.student.head.fc.weight.grad is None
+    assert model.distiller.simplifier.lam_logit.grad.abs() > 0
 
 
 @MODELS.register_module()

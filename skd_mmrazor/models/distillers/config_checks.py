@@ -53,6 +53,10 @@ def check_parts(distiller: Any) -> None:
             stacklevel=3,
         )
     records = [record for mapping in mappings.values() for record in mapping.values()]
+    for record in records:
+        expected = "no key 'simplify': distiller.simplified_losses names the losses"
+        valid = not isinstance(record, dict) or 'simplify' not in record
+        expect(valid, 'distiller.loss_forward_mappings', record, expected)
     # A distiller of the user's own may have other records than dicts.
     valid = not records or any(not isinstance(r, dict) or r.get('from_student') for r in records)
     expected = "a loss with 'from_student=True': SKD is for the distiller that trains the student"

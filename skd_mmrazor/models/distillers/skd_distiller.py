@@ -110,7 +110,7 @@ class SKDDistiller(ConfigurableDistiller):
         expect(names is None or is_named, 'distiller.simplified_losses', names, expected)
         names, expected = logits_module, f'the name of a module, or a dict of one for {SIDES}'
         each = names.values() if isinstance(names, dict) and set(names) == set(SIDES) else [names]
-        valid = names is None or all(isinstance(name, str) for name in each)
+        valid = names is None or all(isinstance(name, str) and name for name in each)
         expect(valid, 'distiller.logits_module', names, expected)
         expect(
             is_integer(log_interval, 1), 'distiller.log_interval', log_interval, 'an integer > 0'
@@ -212,7 +212,7 @@ class SKDDistiller(ConfigurableDistiller):
             detach = bool(getattr(loss, 'teacher_detach', False))
             mapping = self.loss_forward_mappings[name]
             # A dict of its own: another argument may have the same.
-            mapping[argument] = {**mapping[argument], 'simplify': True, 'detach': detach}
+            mapping[argument] = {**mapping[argument], 'simplify': dict(detach=detach)}
             logit_losses.check_softmax(name, loss, records, mapping[argument])
             loss = logit_losses.make_differentiable(name, loss, self._entropy_grad)
             self.distill_losses[name] = loss
@@ -225,16 +225,14 @@ class SKDDistiller(ConfigurableDistiller):
         expected = f"0: the target's entropy has no part in the gradient of {names}"
         expect(valid, 'distiller.entropy_grad', self._entropy_grad, expected)
 
-    def get_record(
-        self, *args: Any, simplify: bool = False, detach: bool = True, **kwargs: Any
-    ) -> Any:
+    def get_record(self, *args: Any, simplify: Any = None, **kwargs: Any) -> Any:
         """Gets a record, simplified where ``loss_forward_mappings`` says so.
 
         Args:
             *args: As for the distiller.
-            simplify (bool): Whether to simplify the record. Defaults to False.
-            detach (bool): Whether to detach a record that is simplified from the
-                teacher. Defaults to True.
+            simplify (dict[str, bool], optional): ``detach``: whether a record that is
+                simplified is detached from the teacher. Defaults to None: it is not
+                simplified.
             **kwargs: As for the distiller.
 
         Returns:
@@ -246,7 +244,7 @@ class SKDDistiller(ConfigurableDistiller):
             record = super().get_record(*args, **kwargs)
         if not simplify:
             return record
-        detach = detach and isinstance(record, Tensor) and record.requires_grad
+        detach = simplify['detach'] and isinstance(record, Tensor) and record.requires_grad
         key = f'{detach} {args} {sorted(kwargs.items())}'
         if key not in self._simplified:
             logits = record.detach() if detach else record
