@@ -200,7 +200,7 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
 
     Raises:
         ValueError: One is not positive, they differ, or a loss of the user's own has
-            number, so that the config of the simplifier needs ``tau``.
+            no number, so that the config of the simplifier needs ``tau``.
     """
     taus: dict[str, Any] = {}
     for name, loss in losses.items():
