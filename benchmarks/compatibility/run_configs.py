@@ -51,7 +51,7 @@ def make_data(root: Path) -> Path:
 
 
 def load(name: str, data: Path, skd: bool) -> Config:
-    """Reads a config and fits it to a machine without weights, data and time.
+    """Reads a config and makes it run quickly, without downloaded weights and data.
 
     Args:
         name (str): Path below mmrazor's ``distill/mmcls``.
@@ -82,13 +82,13 @@ def load(name: str, data: Path, skd: bool) -> Config:
     cfg.randomness = dict(seed=0)
     cfg.log_level = 'ERROR'
     cfg.work_dir = tempfile.mkdtemp(dir=data)
-    # The logs and scopes of mmengine are kept by this name.
+    # mmengine keeps logs and scopes under this name.
     cfg.experiment_name = Path(cfg.work_dir).name
     return cfg
 
 
 def drop_weights(model: Any) -> None:
-    """Takes out of a model's config what would be downloaded.
+    """Removes what would be downloaded from a model's config.
 
     Args:
         model (ConfigDict): The config of a distillation algorithm.
@@ -110,7 +110,7 @@ def drop_weights(model: Any) -> None:
 
 
 def drop_validation(cfg: Config) -> None:
-    """Takes validation and test out of a config.
+    """Removes validation and test from a config.
 
     Args:
         cfg (Config): Any config. Changed in place.
@@ -151,7 +151,7 @@ def _describe(cfg: Config) -> tuple[str, str]:
 
 
 def write_section(text: str) -> None:
-    """Puts a section in the place of the old one of its heading, or at the end.
+    """Replaces the section with the same heading, or appends a new one.
 
     Args:
         text (str): The heading and what is below it.
