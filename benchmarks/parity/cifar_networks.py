@@ -27,7 +27,7 @@ from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 
 from skd_mmrazor.utils.command_line import run_tool
 
-# Where the reference spells a name differently.
+# Names that the reference spells differently.
 REFERENCE_NAMES = dict(
     wrn16_1='wrn_16_1',
     wrn16_2='wrn_16_2',
@@ -41,7 +41,7 @@ REFERENCE_NAMES = dict(
 
 
 def randomise(network: nn.Module) -> nn.Module:
-    """Gives norm layers weights and statistics that a wrong place would show."""
+    """Gives norm layers weights and statistics that differ, so that a mix-up shows."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
