@@ -86,7 +86,7 @@ def import_from(checkout: Path, names: list[str]) -> list[Any]:
 
 
 def make_networks(models: dict[str, Any], pair: str) -> list[nn.Module]:
-    """A student as it starts, and a teacher whose norm layers seem trained.
+    """An initial student, and a teacher with norm layers as if trained.
 
     Their statistics are those of random images, as in training: with others the logits
     are so large that rounding errors grow a thousandfold in a few steps.
@@ -95,7 +95,7 @@ def make_networks(models: dict[str, Any], pair: str) -> list[nn.Module]:
     for name in reversed(pair.split('_')):
         arch = REFERENCE_NAMES.get(get_arch(name), get_arch(name))
         make = models[arch]
-        # mdistiller has a path beside.
+        # mdistiller also has the path of a checkpoint here.
         make = make[0] if isinstance(make, tuple) else make
         with on_cpu_in_float64():
             found.append(make(num_classes=100))
@@ -168,7 +168,7 @@ class MDistiller:
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """What distils beside the networks, by the name of our connector or loss."""
+        """The modules beside the networks, by the names of our connectors and losses."""
         if self.method == 'fitnets':
             return dict(regressor=self.distiller.conv_reg)
         if self.method == 'ofd':
@@ -289,7 +289,7 @@ class RepDistiller:
 
 
 class Overhaul(MDistiller):
-    """OFD's authors' own term, on mdistiller's networks: theirs has other networks.
+    """The loss of OFD's own code, on mdistiller's networks, since its networks differ.
 
     Args:
         checkout (Path): The repository of OFD.
