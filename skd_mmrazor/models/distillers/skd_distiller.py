@@ -51,22 +51,21 @@ class SKDDistiller(ConfigurableDistiller):
         simplifier (dict): Config of the simplifier, see
             :class:`AttentionSimplifierConnector`. ``num_classes`` and ``tau``
             need not be given.
-        simplified_losses (dict[str, str], optional): For each loss to be
-            simplified, the argument of its ``forward`` that takes the teacher's
-            logits. Defaults to None: all losses of mmrazor that are given such
-            logits.
+        simplified_losses (dict[str, str], optional): By loss, the argument of its
+            ``forward`` that takes the teacher's logits, which are simplified.
+            Defaults to None: all losses of mmrazor that receive such logits.
         entropy_grad (float): Weight of the target's own entropy in the gradient of
             the simplifier, in losses that have a log-space version; the student's
             gradient does not depend on it, see :class:`LogSpaceKLDivergence`.
             Defaults to 0.0.
         logits_module (str | dict[str, str], optional): Name of the module whose
-            output are the logits, or ``dict(student=…, teacher=…)``. Defaults to
+            output is the logits, or ``dict(student=…, teacher=…)``. Defaults to
             None: that of the head, as in :data:`LOGITS_MODULES`.
         logit_loss (dict, optional): The loss that is added where no loss takes
             logits. Defaults to None: ``KLDivergence`` with ``tau=4`` for a
-            classifier; ``ChannelWiseDivergence`` for maps of classes, as in
-            mmrazor's config; :class:`LogSpaceBinaryKLDivergence` of all levels for a
-            dense detector.
+            classifier; ``ChannelWiseDivergence`` for segmentation, as in mmrazor's
+            config; :class:`LogSpaceBinaryKLDivergence` for independent (sigmoid)
+            classes, in a dense detector over all levels.
         log_interval (int): The statistics are computed in the first and then in each
             ``log_interval``-th step. Defaults to 10.
         **kwargs: As for the distiller: ``student_recorders``,
@@ -118,7 +117,7 @@ class SKDDistiller(ConfigurableDistiller):
         with name_part(kwargs):
             super().__init__(**kwargs)
         checks.check_parts(self)
-        # Copies, since the config's own mappings are not to be changed, and losses may share them.
+        # Copies: mappings are changed below, and the config or several losses may share one.
         self.loss_forward_mappings = {
             name: copy.deepcopy(mapping) for name, mapping in self.loss_forward_mappings.items()
         }
@@ -128,9 +127,9 @@ class SKDDistiller(ConfigurableDistiller):
         self._logits_module = logits_module
         self._logit_loss = logit_loss
         self._log_interval = log_interval
-        # Both, once they have been prepared: where the logits are is seen in them.
+        # By side; emptied once both are prepared and their logits are found.
         self._models: dict[str, nn.Module] = {}
-        # Of the current step: record -> (logits, simplified logits).
+        # Per-step cache: record -> (logits, simplified logits).
         self._simplified: dict[str, tuple[Tensor, Tensor]] = {}
         self._unchecked: list[str] = []
         self._step = 0
@@ -142,7 +141,7 @@ class SKDDistiller(ConfigurableDistiller):
             model (BaseModel): The student.
 
         Raises:
-            ValueError: A recorder's source does not exist in the student, or as of
+            ValueError: A recorder's source does not exist in the student, or as in
                 :meth:`prepare_from_teacher`.
         """
         with checks.check_sources('student', self.student_recorders, model):
@@ -211,7 +210,7 @@ class SKDDistiller(ConfigurableDistiller):
             # Whether a teacher that is trained receives the gradient of the loss.
             detach = bool(getattr(loss, 'teacher_detach', False))
             mapping = self.loss_forward_mappings[name]
-            # A dict of its own: another argument may have the same.
+            # A new dict, since several arguments may share one.
             mapping[argument] = {**mapping[argument], 'simplify': dict(detach=detach)}
             logit_losses.check_softmax(name, loss, records, mapping[argument])
             loss = logit_losses.make_differentiable(name, loss, self._entropy_grad)
