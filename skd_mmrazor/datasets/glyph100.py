@@ -1,8 +1,6 @@
 """A stand-in for CIFAR-100 that needs no download."""
 
 import hashlib
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from mmpretrain.datasets import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from ..utils import expect
+from ..utils.files import write_beside
 from . import glyph_images
 
 
@@ -71,7 +70,9 @@ class Glyph100(BaseDataset):
         if not dist.is_main_process():
             dist.barrier()
         if not path.exists():
-            _save_whole(path, glyph_images.draw_images(self.split))
+            images = glyph_images.draw_images(self.split)
+            with write_beside(path) as part, open(part, 'wb') as file:
+                np.save(file, images)
         if dist.is_main_process():
             dist.barrier()
         images = np.load(path)
@@ -80,15 +81,3 @@ class Glyph100(BaseDataset):
     def extra_repr(self) -> list[str]:
         """The extra repr information of the dataset."""
         return [f'Root of dataset: \t{self.data_root}']
-
-
-def _save_whole(path: Path, array: np.ndarray) -> None:
-    """Saves an array by renaming a temporary file, so that no partial file is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f'.{uuid.uuid4().hex}.tmp')
-    try:
-        with open(part, 'wb') as file:
-            np.save(file, array)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

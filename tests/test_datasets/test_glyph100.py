@@ -12,7 +12,6 @@ from mmpretrain.registry import DATASETS
 from PIL import features
 
 from skd_mmrazor.datasets import glyph_images
-from skd_mmrazor.datasets.glyph100 import _save_whole
 
 ALL_FONTS = [font for fonts in glyph_images.FONTS.values() for font in fonts]
 DIGESTS = {
@@ -80,17 +79,18 @@ def test_images_are_kept_and_read_again(tmp_path):
     np.testing.assert_array_equal(build(tmp_path / 'new')[5]['img'], changed[5])
 
 
+@pytest.mark.usefixtures('_few')
 def test_processes_that_save_at_once_do_not_disturb_each_other(tmp_path):
-    images = np.arange(20_000_000, dtype=np.uint8)
     start = threading.Barrier(4)
 
-    def save(_):
+    def read(_):
         start.wait()
-        _save_whole(tmp_path / 'train.npy', images)
+        return [sample['img'] for sample in build(tmp_path, lazy_init=True).load_data_list()]
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(save, range(4)))
-    np.testing.assert_array_equal(np.load(tmp_path / 'train.npy'), images)
+        first, *others = pool.map(read, range(4))
+    for images in others:
+        np.testing.assert_array_equal(images, first)
     assert len(list(tmp_path.iterdir())) == 1
 
 
