@@ -59,7 +59,7 @@ class FrozenTeacherHook(Hook):
     Note:
         The weights of the teacher are in memory twice. The teacher runs under
         ``no_grad``: outputs of ``torch.inference_mode`` cannot be saved for the
-        student's backward pass, and are no faster.
+        student's backward pass, and it is no faster.
 
     Examples:
         >>> custom_hooks = [dict(type='mmrazor.FrozenTeacherHook', channels_last=True)]
