@@ -1,6 +1,6 @@
-"""Steps a stand-in of each kind of config that others have published.
+"""Runs a stand-in for each kind of published distillation config.
 
-``python -m benchmarks.compatibility.run_kinds`` gives each the three lines of SKD, makes
+``python -m benchmarks.compatibility.run_kinds`` adds the three lines of SKD to each, makes
 two training steps of small networks on noise, and writes what was simplified to
 ``docs/compatibility.md``.
 """
@@ -37,7 +37,7 @@ METHOD = 'mmpretrain.models.heads.linear_head.LinearClsHead.forward'
 
 @MODELS.register_module()
 class MarginLoss(nn.Module):
-    """Stands for a loss of a user's own, with arguments and a temperature of its own."""
+    """A user's own loss, with other names of arguments and temperature than mmrazor's."""
 
     def __init__(self, temperature: float = 2.0) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ POOLED = dict(type='ModuleOutputs', source='neck')
 
 
 def distiller(recorders: dict, **losses: tuple[dict, dict]) -> dict:
-    """A distiller that has the same recorders on both sides."""
+    """A distiller with the same recorders for student and teacher."""
     return dict(
         student_recorders=recorders,
         teacher_recorders=recorders,
@@ -98,7 +98,7 @@ WSLD = dict(type='WSLD', tau=2, num_classes=10)
 DIST = dict(type='DISTLoss', tau=4)
 L2 = dict(type='L2Loss')
 
-# What records the logits, the losses, the networks, the distiller, further lines.
+# By kind: what records the logits, the losses, the networks, the distiller, further lines.
 KINDS: list[tuple[str, str, tuple[dict, dict], dict, dict]] = []
 
 
