@@ -18,7 +18,7 @@ def name_part(kwargs: dict[str, Any]) -> Iterator[None]:
     """Names the recorder, delivery, connector, loss or mapping that cannot be built.
 
     mmrazor builds all of them in one constructor, whose errors do not say which one
-    failed. So after an error each is built alone.
+    failed. So after an error each is built by itself.
 
     Args:
         kwargs (dict): The arguments of a ``ConfigurableDistiller``.
