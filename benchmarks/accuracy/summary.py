@@ -56,7 +56,7 @@ def summarise(runs: list[Run], metric: str, base: Base = None) -> list[Row]:
 
     Args:
         runs (list[Run]): The runs; those without a result are left out.
-        metric (str): Such as ``'accuracy/top1'``.
+        metric (str): The metric, such as ``'accuracy/top1'``.
         base (str or Callable, optional): The name of that one config, or a function from
             the name of a config to that of its base. Defaults to None.
 

@@ -132,7 +132,7 @@ def add_boxes_3d(data: dict[str, Any]) -> None:
     """Adds 3D boxes to the 2D ones, as monocular detection has them.
 
     Args:
-        data (dict): Of mmdetection. Changed in place.
+        data (dict): A batch of mmdetection. Changed in place.
     """
     from mmdet3d.structures import CameraInstance3DBoxes, Det3DDataSample
 
@@ -159,7 +159,7 @@ def step(model: nn.Module, package: str) -> dict[str, torch.Tensor]:
 
     Args:
         model (nn.Module): What :func:`build` returned.
-        package (str): Of :func:`make_batch`.
+        package (str): As in :func:`make_batch`.
 
     Returns:
         dict[str, Tensor]: What is logged.

@@ -69,7 +69,7 @@ def read(cfg: Config, count: int, device: torch.device) -> Callable[[], None]:
     """Makes a function that loads batches and moves them to the model's device.
 
     Args:
-        cfg (Config): As of :func:`load`.
+        cfg (Config): The config, from :func:`load`.
         count (int): Number of batches a call.
         device (torch.device): The device of the model.
     """
@@ -89,7 +89,7 @@ def train(cfg: Config, iterations: int) -> tuple[float, float]:
     """Trains through mmengine's runner, without validation.
 
     Args:
-        cfg (Config): As of :func:`load`.
+        cfg (Config): The config, from :func:`load`.
         iterations (int): Length of the training, after a few that do not count.
 
     Returns:

@@ -18,7 +18,7 @@ def by_hand(cfg: Config, device: torch.device, stored: bool = False) -> tuple[St
     """The lower bound: a loop in plain PyTorch, on the same models.
 
     Args:
-        cfg (Config): As of :func:`load`.
+        cfg (Config): The config, from :func:`load`.
         device (torch.device): Where it runs.
         stored (bool): Whether a fixed tensor replaces the teacher's logits, and the
             teacher is deleted. Defaults to False.
@@ -60,7 +60,7 @@ def by_torchdistill(cfg: Config, device: torch.device) -> tuple[Step, nn.Module]
     """The same KD by ``torchdistill`` from PyPI, in float32.
 
     Args:
-        cfg (Config): As of :func:`load`.
+        cfg (Config): The config, from :func:`load`.
         device (torch.device): Where it runs.
 
     Returns:

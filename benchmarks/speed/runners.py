@@ -34,7 +34,7 @@ def frozen_teacher(parts: Iterable[dict]) -> dict:
     """Config of a FrozenTeacherHook with these parts only.
 
     Args:
-        parts (Iterable[dict]): Such as those of ``TEACHER_PARTS``.
+        parts (Iterable[dict]): The parts, such as those of ``TEACHER_PARTS``.
     """
     hook = dict(type='mmrazor.FrozenTeacherHook', fold_bn=False, skip_loss=False)
     for part in parts:
@@ -114,7 +114,7 @@ def by_runner(cfg: Config, hooks: tuple[dict, ...] = ()) -> tuple[Step, Runner]:
     """The step of a runner.
 
     Args:
-        cfg (Config): As of :func:`load`.
+        cfg (Config): The config, from :func:`load`.
         hooks (tuple[dict]): Further hooks.
     """
     loader = dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))

@@ -42,7 +42,7 @@ def get_logits(config: str, checkpoint: str) -> np.ndarray:
     """A teacher's logits of its training images.
 
     Args:
-        config (str): Of the teacher, by itself.
+        config (str): The config of the teacher by itself.
         checkpoint (str): Its weights.
 
     Returns:

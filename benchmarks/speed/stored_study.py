@@ -54,7 +54,7 @@ def train(args: argparse.Namespace, name: str, seed: int, stores: Path) -> tuple
     Args:
         args (argparse.Namespace): The command line.
         name (str): One of ``CONTENDERS``.
-        seed (int): Of the student.
+        seed (int): The seed of the student.
         stores (Path): The folder of the stores.
 
     Returns:

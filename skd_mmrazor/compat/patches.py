@@ -72,7 +72,7 @@ class Patches(list[Patch]):
         """Declares a function that adds to collections, such as a registry.
 
         Args:
-            *targets (str): What is added to.
+            *targets (str): The collections, for the table.
             **about: ``reason``, ``link`` and ``needed`` of :class:`Patch`.
 
         Returns:

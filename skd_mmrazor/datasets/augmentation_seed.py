@@ -103,7 +103,7 @@ class SeededPipeline:
     The meta information of each sample says which view it is of.
 
     Args:
-        pipeline (Compose): That of a ``BaseDataset``, which ends with samples.
+        pipeline (Compose): The pipeline of a ``BaseDataset``, which ends by packing samples.
         seed (AugmentationSeed): The seed.
     """
 
@@ -120,7 +120,7 @@ class SeededPipeline:
         """Makes a sample.
 
         Args:
-            data (dict): What the data set lists, with ``sample_idx``.
+            data (dict): An entry of the data list, with ``sample_idx``.
 
         Returns:
             dict: ``inputs`` and ``data_samples``, or None if the pipeline returns None.

@@ -90,7 +90,7 @@ class LogitStore:
         Args:
             view (int): The number of the view.
             indices (Sequence[int]): The numbers of the images.
-            rows (ndarray): Of :meth:`encode`.
+            rows (ndarray): Rows from :meth:`encode`.
 
         Raises:
             OSError: The disk is full, or may not be written to.
@@ -137,7 +137,7 @@ class LogitStore:
         """Decodes rows to logits.
 
         Args:
-            rows (ndarray): Of :meth:`encode`.
+            rows (ndarray): Rows from :meth:`encode`.
 
         Returns:
             ndarray: float32 of shape (N, classes).

@@ -74,7 +74,7 @@ def check_dataloader(loader: DataLoader) -> None:
     They may give an image twice in an epoch, or change the images of a batch.
 
     Args:
-        loader (DataLoader): Of the training data.
+        loader (DataLoader): The data loader of the training.
 
     Raises:
         ValueError: The sampler or the collate function is not a known one.
@@ -95,7 +95,7 @@ class TeacherProbe:
 
     Args:
         runner (Runner): The runner of the training process.
-        seed (AugmentationSeed): Of the training data.
+        seed (AugmentationSeed): The seed of the training data.
         eval_mode (bool): Whether the teacher is in evaluation mode.
     """
 

@@ -86,7 +86,7 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Adds ``--cfg-options``.
 
     Args:
-        parser (ArgumentParser): Of the tool.
+        parser (ArgumentParser): The parser of the tool.
     """
     parser.add_argument(
         '--cfg-options',
@@ -149,6 +149,6 @@ def add_force(parser: argparse.ArgumentParser) -> None:
     """Adds ``--force``.
 
     Args:
-        parser (ArgumentParser): Of the tool.
+        parser (ArgumentParser): The parser of the tool.
     """
     parser.add_argument('--force', action='store_true', help='write over files that exist')

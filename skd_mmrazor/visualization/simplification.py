@@ -46,7 +46,7 @@ def draw_simplification(
         attention (np.ndarray, optional): Rows sum to 1. (N, N) among the samples; or
             (N, C, C) among the classes, of which the mean over the drawn samples is
             drawn, for at most 16 classes that are likeliest in these.
-        title (str): What stands above.
+        title (str): The title of the picture.
         num_samples (int): How many samples to draw. Defaults to 4.
         num_classes (int): How many classes of each, the teacher's first. Defaults
             to 6.

@@ -44,7 +44,7 @@ def conv_bn(
         norm_cfg (dict): Config of the norm layer.
         bias (bool): Whether the convolution has one. Defaults to False.
         relu (bool): Whether a ReLU follows. Defaults to True.
-        suffix (str): Is added to the names. Defaults to ''.
+        suffix (str): A suffix of the names. Defaults to ''.
         kwargs: ``stride`` and ``groups`` of the convolution.
 
     Returns:

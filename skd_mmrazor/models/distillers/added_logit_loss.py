@@ -24,7 +24,7 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
     Args:
         distiller (ConfigurableDistiller): Receives the loss, named ``loss_skd``, and
             recorders of that name.
-        records (LogitRecords): Has the models and the modules of their logits.
+        records (LogitRecords): The records, with the models and the modules of their logits.
         cfg (dict, optional): Config of the loss. If None, KL at a temperature of 4 for
             a classifier; for dense logits the loss of mmrazor's config of CWD on logits;
             for independent classes :class:`LogSpaceBinaryKLDivergence`.

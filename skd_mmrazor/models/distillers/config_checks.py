@@ -29,7 +29,7 @@ def check_parts(distiller: Any) -> None:
     Warns of losses that are not computed.
 
     Args:
-        distiller (SKDDistiller): Its parts have been built.
+        distiller (SKDDistiller): The distiller, whose parts are built.
 
     Raises:
         ValueError: A part needs another distiller, a delivery has no source, or no
@@ -92,8 +92,8 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
         num_classes (int): Number of classes.
 
     Raises:
-        ValueError: It cannot be called, or does not return finite logits of the same
-            shape.
+        ValueError: It cannot be called, writes into its input, or does not return
+            finite logits of the same shape.
 
     Warns where its parameters cannot learn.
     """
@@ -101,7 +101,10 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
     tau = getattr(simplifier, 'tau', None)
     expect(is_number(tau), f'{key}.tau', tau, f'a number as an attribute of {name}')
     with error_context(key, name, f'a function of logits of shape (N, {num_classes})'):
-        out = copy.deepcopy(simplifier)(torch.randn(4, num_classes))
+        logits = torch.randn(4, num_classes)
+        out = copy.deepcopy(simplifier)(logits)
+    # Other losses read the input as it is, and so do the statistics.
+    expect(logits._version == 0, key, name, 'a function that does not write into its input')
     sound = isinstance(out, Tensor) and out.shape == (4, num_classes) and out.isfinite().all()
     expect(bool(sound), key, f'{name} with tau={tau}', 'that its outputs are finite logits')
     learns = out.requires_grad or not any(p.requires_grad for p in simplifier.parameters())
@@ -116,8 +119,8 @@ def get_num_classes(distiller: Any, records: LogitRecords, configured: Any) -> A
     """The number of classes, on which models, losses and config must agree.
 
     Args:
-        distiller (SKDDistiller): Its losses have been chosen.
-        records (LogitRecords): Its records.
+        distiller (SKDDistiller): The distiller, whose losses are chosen.
+        records (LogitRecords): The records of the distiller.
         configured (int, optional): ``num_classes`` in the config of the simplifier.
 
     Returns:

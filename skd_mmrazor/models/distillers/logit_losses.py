@@ -49,7 +49,7 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
     Warns of losses that may take logits.
 
     Args:
-        distiller (ConfigurableDistiller): Has the losses.
+        distiller (ConfigurableDistiller): The distiller, with its losses.
         records (LogitRecords): Its records.
         may_add (bool): Whether a loss of the logits is to be added if none is found.
 
@@ -166,7 +166,7 @@ def check_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any
     Args:
         name (str): The loss's name in ``distill_losses``.
         loss (nn.Module): The loss of the config.
-        records (LogitRecords): Has the teacher.
+        records (LogitRecords): The records, with the teacher.
         record (dict): The record that the loss receives as the teacher's logits.
     """
     head = get_head(records.models['teacher'], records.get_source('teacher', record))

@@ -22,7 +22,7 @@ class LogitRecords:
     """The records of ``loss_forward_mappings``, looked up in both models.
 
     Args:
-        distiller (ConfigurableDistiller): Has the recorders and connectors.
+        distiller (ConfigurableDistiller): The distiller, with its recorders and connectors.
         models (dict[str, nn.Module]): ``'teacher'`` and ``'student'``.
         logits_modules (dict[str, str]): The modules whose outputs are their logits.
     """

@@ -20,7 +20,7 @@ def check_mapping(distiller: Any, name: str, argument: Any) -> None:
     """Makes sure that a loss trains the student and its simplifier by an argument.
 
     Args:
-        distiller (SKDDistiller): Has been built.
+        distiller (SKDDistiller): The distiller.
         name (str): Name of the loss.
         argument (str): Its argument that takes the teacher's logits.
 
@@ -69,7 +69,7 @@ def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
     """Tries a loss on random logits, and refuses it if SKD could not train.
 
     Args:
-        distiller (SKDDistiller): Has been built.
+        distiller (SKDDistiller): The distiller.
         name (str): The loss's name in ``distill_losses``.
         num_classes (int): Number of classes.
 
@@ -104,10 +104,10 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
     """Refuses a loss whose value does not depend on the teacher's logits.
 
     Args:
-        distiller (SKDDistiller): Has been built.
+        distiller (SKDDistiller): The distiller.
         name (str): The loss's name in ``distill_losses``.
-        value (Tensor | list[Tensor]): What it returned.
-        logits (Tensor): What it received as the teacher's logits.
+        value (Tensor | list[Tensor]): The value of the loss.
+        logits (Tensor): The teacher's logits that the loss received.
 
     Raises:
         ValueError: The value is not a tensor, or the gradient is missing, 0, or has NaN

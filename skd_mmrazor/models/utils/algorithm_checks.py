@@ -25,7 +25,7 @@ def check_algorithm(algorithm: Any, from_zoo: bool = False) -> None:
     ignored.
 
     Args:
-        algorithm (BaseAlgorithm): Has been built.
+        algorithm (BaseAlgorithm): The algorithm.
         from_zoo (bool): Whether the student comes from a ``cfg_path``. Its
             preprocessing was not written by the user, so a warning replaces the
             error. Defaults to False.

@@ -112,7 +112,7 @@ def difference(found: Any, expected: Any) -> float:
 
     Args:
         found (Any): A tensor, a list or tuple of them, or something else.
-        expected (Any): The same.
+        expected (Any): The value that ``found`` is compared with.
 
     Returns:
         float: The largest difference, relative to the largest expected value of

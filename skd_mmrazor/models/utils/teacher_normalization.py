@@ -56,7 +56,7 @@ def keep_own_normalization(teacher: nn.Module, used: Any) -> bool:
     receives the student's images. Images have already been padded.
 
     Args:
-        teacher (nn.Module): Has been built with its own ``data_preprocessor``.
+        teacher (nn.Module): The teacher, with its own ``data_preprocessor``.
         used (nn.Module): The preprocessor of the algorithm.
 
     Returns:
