@@ -1,5 +1,6 @@
 """Which records are logits: by recorder, module and connector, not by the loss's class."""
 
+import contextlib
 import copy
 import warnings
 
@@ -494,6 +495,31 @@ def test_a_simplifier_that_is_detached_is_said_to_be():
             simplifier=dict(type='DetachedSimplifier'),
             simplified_losses=dict(loss_own='preds_T'),
         )
+
+
+@MODELS.register_module()
+class WritingSimplifier(DetachedSimplifier):
+    """Spares a copy of the logits."""
+
+    def forward(self, logits):
+        """Simplifies in place."""
+        return logits.mul_(self.weight)
+
+
+def test_a_simplifier_that_writes_into_the_teachers_logits_is_refused():
+    parts = dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc'))
+    with pytest.raises(ValueError, match=r'WritingSimplifier.*does not write into its input'):
+        build(*parts, simplifier=dict(type='WritingSimplifier'))
+
+
+@pytest.mark.parametrize('value', [-1e4, torch.finfo(torch.float32).min])
+def test_a_mask_that_half_precision_makes_infinite_is_told_another(value):
+    model = build(dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc')))
+    model.teacher.head.fc.bias.data[3] = value
+    is_finite = value > torch.finfo(torch.float16).min
+    refused = contextlib.nullcontext() if is_finite else pytest.raises(ValueError, match='as -1e4')
+    with refused, torch.autocast('cpu', dtype=torch.float16):
+        assert model(*batch(4), mode='loss')['distill.loss_kl'].isfinite()
 
 
 @pytest.mark.parametrize(

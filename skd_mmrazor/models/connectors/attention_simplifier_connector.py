@@ -320,6 +320,9 @@ class AttentionSimplifierConnector(BaseConnector):
         if not self._is_checked:
             # The extremes are NaN where any value is, and cost less than all of isfinite.
             finite = bool(logits.amin().isfinite() & logits.amax().isfinite())
-            expected = 'finite numbers: are the checkpoint of the teacher and its inputs sound?'
+            expected = (
+                'finite numbers: are the checkpoint of the teacher and its inputs sound? A class '
+                'is masked by a number that the precision has, as -1e4, and not by -inf'
+            )
             expect(finite, f'{name}: the teacher logits', 'NaN or Inf', expected)
             self._is_checked = True
