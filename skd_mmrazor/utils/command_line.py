@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import pickle
+import re
 import sys
 import textwrap
 import traceback
@@ -52,8 +53,11 @@ def _is_mistake(error: Exception) -> bool:
             return False  # Training or testing was under way.
     own = (Path(__file__).parents[1], Path(sys.argv[0]).resolve().parent)
     is_own = any(folder in Path(innermost).resolve().parents for folder in own)
-    # What this project raises for its users is of these types.
-    return not is_own or isinstance(error, (ValueError, ImportError, pickle.UnpicklingError))
+    # What this project raises for its users is of these types. A wrapper of a constructor
+    # seems to raise what that says of the arguments in a config.
+    of_arguments = re.search(r'__init__\(\) (missing|got an unexpected)', str(error))
+    kinds = (ValueError, ImportError, pickle.UnpicklingError)
+    return not is_own or of_arguments is not None or isinstance(error, kinds)
 
 
 def _describe(error: Exception) -> str:
@@ -78,7 +82,11 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
     if options:
         with error_context('--cfg-options', options, 'settings that the config can take'):
             cfg.merge_from_dict(options)
-    expect(isinstance(cfg.get('model'), dict), 'config', str(path), 'one with a model')
+    # Not all of its configs have a name that safeguards know.
+    hint = (
+        ', which mmrazor 0.x calls algorithm; see docs/mmrazor_0x.md' if 'algorithm' in cfg else ''
+    )
+    expect(isinstance(cfg.get('model'), dict), 'config', str(path), f'one with a model{hint}')
     return cfg
 
 

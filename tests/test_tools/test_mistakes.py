@@ -55,6 +55,11 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp('files')
     (folder / 'empty.py').touch()
     (folder / 'byte.py').write_text('x')
+    (folder / 'spos.py').write_text("algorithm = dict(type='SPOS')")
+    (folder / 'alone.py').write_text(
+        "custom_imports = dict(imports=['skd_mmrazor'])\n"
+        "model = dict(type='mmrazor.SingleTeacherDistill', distiller=dict())"
+    )
     (folder / 'folder.py').mkdir()
     (folder / 'binary.py').write_bytes(bytes(range(256)))
     (folder / 'empty.pth').touch()
@@ -86,6 +91,11 @@ CHECKPOINT = 'run/epoch_1.pth'
     [
         ((TOOLS / 'train.py', 'none.py'), "config='none.py'"),
         ((TOOLS / 'train.py', 'empty.py'), "config='empty.py', expected one with a model"),
+        (
+            (TOOLS / 'train.py', 'spos.py'),
+            'expected one with a model, which mmrazor 0.x calls algo',
+        ),
+        ((TOOLS / 'train.py', 'alone.py'), "missing 1 required positional argument: 'teacher'"),
         ((TOOLS / 'train.py', 'byte.py'), "config='byte.py'"),
         ((TOOLS / 'train.py', 'folder.py'), "config='folder.py'"),
         ((TOOLS / 'train.py', 'binary.py'), "config='binary.py'"),
