@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from .checks import is_integer
+
 
 def read_scalars(work_dir: Path) -> dict[str, list[dict]]:
     """Reads the training in a work directory, which may have been started several times.
@@ -19,7 +21,7 @@ def read_scalars(work_dir: Path) -> dict[str, list[dict]]:
         iteration that was logged before it, and no record has an ``epoch``.
 
     Raises:
-        ValueError: A line is not valid JSON. The last line of a file is skipped instead,
+        ValueError: A line is no record in JSON. The last line of a file is skipped instead,
             since killing a run may cut it.
     """
     train: list[dict] = []
@@ -42,20 +44,25 @@ def read_scalars(work_dir: Path) -> dict[str, list[dict]]:
                 iteration = record['step']
             else:
                 val.append({**record, 'iter': iteration})
-    # In a training by iterations mmengine logs all validations with step 0.
-    if any(record['step'] == 0 for record in val):
-        val = [{**record, 'step': record['iter']} for record in val]
+    # In a training by iterations mmengine logs all validations with step 0, or with their
+    # iteration where the LoggerHook has log_metric_by_epoch=False.
+    last_epoch = max((record.get('epoch', 0) for record in train), default=0)
+    if any(not 0 < record['step'] <= last_epoch for record in val):
+        val = [{**record, 'step': record['step'] or record['iter']} for record in val]
         train = [{k: v for k, v in record.items() if k != 'epoch'} for record in train]
     return dict(train=train, val=val)
 
 
 def _read(path: Path) -> list[dict]:
     records = []
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding='utf-8', errors='replace').rstrip().splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+            if not isinstance(record, dict) or not is_integer(record.get('step'), 0):
+                raise ValueError("expected a record with a 'step'")
+            records.append(record)
+        except ValueError as error:
             if number < len(lines):
                 raise ValueError(f'{path}, line {number}: {error}') from error
     return records

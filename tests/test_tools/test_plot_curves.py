@@ -106,8 +106,9 @@ def test_a_run_that_was_started_anew_takes_nothing_from_the_old_one(tmp_path):
     assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 22), (3, 23)]
 
 
-def test_a_run_by_iterations_has_its_validations_where_they_were(tmp_path):
-    """In a training by mmengine, which calls each of them one of epoch 0."""
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_a_run_by_iterations_has_its_validations_where_they_were(tmp_path, by_epoch):
+    """In a training by mmengine, which calls each of them one of epoch 0, or of its iteration."""
     train(
         tmp_path,
         custom_hooks=[],
@@ -116,7 +117,7 @@ def test_a_run_by_iterations_has_its_validations_where_they_were(tmp_path):
             'train_dataloader.sampler.type': 'InfiniteSampler',
             'param_scheduler.by_epoch': False,
             'param_scheduler.convert_to_iter_based': False,
-            'default_hooks.logger.interval': 1,
+            'default_hooks.logger': dict(interval=1, log_metric_by_epoch=by_epoch),
             'default_hooks.checkpoint': dict(interval=3, by_epoch=False),
         },
     )
@@ -132,7 +133,14 @@ def test_a_log_that_was_cut_is_read_to_there(tmp_path):
     whole = path.read_text()
     path.write_text(whole[:-5])
     assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11)]
-    path.write_text(whole.replace('{', '', 1))
+    path.write_text(f'{whole}\n\n')
+    assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 12)]
+
+
+@pytest.mark.parametrize('line', ['"lr": 0.1}', '[1]', '{"lr": 0.1}', '{"lr": 0.1, "step": "1"}'])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    path = log(tmp_path, '20240101_000000', epochs(1, 2, 10))
+    path.write_text(f'{line}\n{path.read_text()}')
     with pytest.raises(ValueError, match=r'scalars\.json, line 1: '):
         plot_curves.Run.load(tmp_path, 'run')
 
