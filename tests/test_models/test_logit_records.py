@@ -371,8 +371,36 @@ def test_volumes_and_sequences_of_logits_are_simplified(shape):
 
 def test_classes_last_are_told_what_to_do():
     model = build(dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc')))
-    with pytest.raises(ValueError, match=r'\(2, 7, 10\), expected .*TorchNNConnector.*Flatten'):
+    with pytest.raises(ValueError, match=r'\(2, 7, 10\), expected .*flatten\(0, -2\)'):
         model.distiller.simplifier(torch.randn(2, 7, 10))
+
+
+@MODELS.register_module()
+class ClassesLast(torch.nn.Module):
+    """As queries have them."""
+
+    def forward(self, logits):
+        """(1, B, C)."""
+        return logits.unsqueeze(0)
+
+
+@MODELS.register_module()
+class FlattenQueries(torch.nn.Module):
+    """What the message says."""
+
+    def forward(self, logits):
+        """(B * Q, C)."""
+        return logits.flatten(0, -2)
+
+
+def test_classes_last_train_as_they_are_told():
+    mapping = records('fc', connector='queries')
+    mapping['preds_S']['connector'] = 'queries'
+    for last, valid in ((['ClassesLast'], False), (['ClassesLast', 'FlattenQueries'], True)):
+        connectors = dict(queries=[dict(type=name) for name in last])
+        model = build(dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=mapping), connectors=connectors)
+        with contextlib.nullcontext() if valid else pytest.raises(ValueError, match='the classes'):
+            step(model)
 
 
 def test_the_module_of_the_logits_is_named_for_each_model():
@@ -397,7 +425,7 @@ def test_the_module_of_the_logits_is_named_for_each_model():
     assert step(model)['distill.loss_skd'] > 0
     with pytest.raises(ValueError, match=r"logits_module='head\.fc', expected .* of the student"):
         build(*parts)
-    for wrong in (dict(student='head.fc'), 3, '', dict(student='a', teacher=None)):
+    for wrong in (dict(student='head.fc'), 3, dict(student='a', teacher=None)):
         with pytest.raises(ValueError, match=r'distiller\.logits_module=.*, expected the name'):
             build(*parts, logits_module=wrong)
 
@@ -531,8 +559,6 @@ def test_a_mask_that_half_precision_makes_infinite_is_told_another(value):
         (dict(type='KLDivergence', loss_weight=float('nan')), 'loss_weight'),
         (dict(type='DISTLoss', inter_loss_weight=float('inf')), 'inter_loss_weight'),
         (dict(type='L2Loss', loss_weight='2'), 'loss_weight'),
-        (dict(type='DKDLoss', beta=-1.0), 'beta'),
-        (dict(type='DISTLoss', intra_loss_weight=-1.0), 'intra_loss_weight'),
     ],
 )
 def test_a_number_of_a_loss_that_is_none_is_named(loss, key):

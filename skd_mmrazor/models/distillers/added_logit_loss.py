@@ -61,7 +61,10 @@ def add_logit_loss(distiller: Any, records: LogitRecords, cfg: Any) -> dict[str,
         get_width(records.models[side].get_submodule(records.logits_modules[side]))
         for side in SIDES
     )
-    expected = f'logits of one width in both models (teacher {teacher}, student {student})'
+    expected = (
+        'logits of one width in both models (the teacher has '
+        f'num_classes={teacher}, the student {student})'
+    )
     expect(teacher == student, 'distiller.logits_module', records.logits_modules, expected)
     distiller.distill_losses['loss_skd'] = loss
     mapping = {}

@@ -12,9 +12,6 @@ from ...utils import error_context, expect, is_number
 from .logit_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
 from .logit_records import SIDES
 
-# Arguments that would turn a loss around; of the user's own losses only the first is known.
-_WEIGHTS = ('loss_weight', 'inter_loss_weight', 'intra_loss_weight', 'alpha', 'beta')
-
 
 def check_mapping(distiller: Any, name: str, argument: Any) -> None:
     """Makes sure that a loss trains the student and its simplifier by an argument.
@@ -40,11 +37,10 @@ def check_mapping(distiller: Any, name: str, argument: Any) -> None:
         expect(found is is_student, key, found, f'{is_student}: the logits of the {side}')
     expected = "a name with 'loss' in it: mmengine optimises no other, and SKD would not train"
     expect('loss' in name, 'distiller.distill_losses', name, expected)
-    loss = distiller.distill_losses[name]
+    weight = getattr(distiller.distill_losses[name], 'loss_weight', 1)
+    key = f'distiller.distill_losses.{name}.loss_weight'
     expected = 'at least 0: SKD is for the distiller that trains the student, not a generator'
-    for argument in _WEIGHTS if type(loss) in KNOWN else _WEIGHTS[:1]:
-        weight, key = getattr(loss, argument, 1), f'distiller.distill_losses.{name}.{argument}'
-        expect(not is_number(weight) or weight >= 0, key, weight, expected)
+    expect(not is_number(weight) or weight >= 0, key, weight, expected)
 
 
 def check_numbers(name: str, loss: nn.Module) -> None:

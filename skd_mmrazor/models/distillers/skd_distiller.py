@@ -109,7 +109,7 @@ class SKDDistiller(ConfigurableDistiller):
         expect(names is None or is_named, 'distiller.simplified_losses', names, expected)
         names, expected = logits_module, f'the name of a module, or a dict of one for {SIDES}'
         each = names.values() if isinstance(names, dict) and set(names) == set(SIDES) else [names]
-        valid = names is None or all(isinstance(name, str) and name for name in each)
+        valid = names is None or all(isinstance(name, str) for name in each)
         expect(valid, 'distiller.logits_module', names, expected)
         expect(
             is_integer(log_interval, 1), 'distiller.log_interval', log_interval, 'an integer > 0'
@@ -184,7 +184,7 @@ class SKDDistiller(ConfigurableDistiller):
             cfg['tau'] = logit_losses.get_common_tau(losses)
         kinds = {type(loss) for loss in losses.values()}
         self._are_independent = LogSpaceBinaryKLDivergence in kinds
-        kind = getattr(cfg['type'], '__name__', cfg['type'])
+        kind = str(getattr(cfg['type'], '__name__', cfg['type']))
         is_ours = kind.split('.')[-1] == 'AttentionSimplifierConnector'
         if self._are_independent and is_ours:  # Smaller logits would make objects likelier.
             cfg = dict(softening='scale', start_factor=1.0) | cfg
