@@ -302,8 +302,8 @@ class AttentionSimplifierConnector(BaseConnector):
             expected += '; data_idx in the mapping chooses one of several outputs'
         elif logits.dim() > 2 and logits.shape[-1] == self.num_classes:
             expected += (
-                "; of (B, Q, C), connector=dict(type='TorchNNConnector', module_name='Flatten', "
-                'module_args=dict(start_dim=0, end_dim=-2)) in both mappings makes (B * Q, C)'
+                '; where the classes are last, (B, Q, C), a connector in both mappings that '
+                'returns logits.flatten(0, -2) makes (B * Q, C)'
             )
         valid = is_tensor and logits.dim() > 1 and logits.shape[1] == self.num_classes
         valid = valid and logits.numel() > 0
