@@ -83,7 +83,9 @@ class _RemoveLater:
     def flush(self) -> None:
         """Makes the postponed removals."""
         for remove in self.waiting:
-            remove()
+            # Another run in the same folder may have been faster.
+            with contextlib.suppress(FileNotFoundError):
+                remove()
         self.message_hub.update_info(OUTDATED, [])
 
 
