@@ -17,8 +17,7 @@ _SOFTENINGS = ('log_softmax', 'scale')
 # The initial score of a token with itself. Dissimilar tokens score near 0, so a token
 # first attends to itself and to similar ones: e^8 is about 3000.
 _SELF_SCORE = 8.0
-# The values of the attention are clamped to at most this far below the top class, in
-# nats, so that a class masked by a large negative number cannot dominate an average.
+# The values of the attention are clamped to at most this far below certainty, in nats, so that a class masked by a large negative number cannot dominate an average.
 _MAX_GAP = 30.0
 # Locations of a dense map attend to at most this many means of neighbouring locations.
 _MAX_KEYS = 64
@@ -60,9 +59,10 @@ class AttentionSimplifierConnector(BaseConnector):
     **Bounds.** Joint training can collapse the target to an uninformative one.
     Therefore the values of the attention are :math:`y` itself and
     :math:`|\lambda|` never exceeds ``max_lam``: whatever the parameters are,
-    :math:`y` keeps a weight of at least ``1 - max_lam``. In the average a class
-    lies at most 30 nats below the top class, so that a masked class (with a logit
-    of -1e9, say) cannot dominate it.
+    :math:`y` keeps a weight of at least ``1 - max_lam``. In the average a
+    log-probability is at least -30 nats, and with ``softening='scale'`` a logit at most
+    30 nats below the top class, so that a masked class (with a logit of -1e9, say)
+    cannot dominate it.
 
     **Tokens** are the samples of the batch (a target is mixed with those of samples
     that the teacher finds similar) or the classes (the log-probability of a class is
@@ -230,7 +230,11 @@ class AttentionSimplifierConnector(BaseConnector):
             change = self._attend(soft, keys) - soft
             if is_map:
                 change = change.transpose(1, 2).reshape(logits.shape)
-            simplified = torch.addcmul(logits, self.current_lam, change, value=self.tau)
+            weight = self.max_lam * self.tau  # One factor, since each is an operator.
+            if self.lam_logit is None:
+                simplified = torch.add(logits, change, alpha=weight)
+            else:
+                simplified = torch.addcmul(logits, self.lam_logit.tanh(), change, value=weight)
         if self.training and simplified.requires_grad:
             self._awaits_gradient = True
             simplified.register_hook(self._count_step)
@@ -246,8 +250,9 @@ class AttentionSimplifierConnector(BaseConnector):
 
     def _soften(self, logits: Tensor) -> Tensor:
         soft = logits / self.tau
-        soft = soft.log_softmax(dim=-1) if self.softening == 'log_softmax' else soft
-        # All classes of a sample may be masked; as log-probabilities they are never so low.
+        if self.softening == 'log_softmax':
+            return soft.log_softmax(dim=-1).clamp(min=-_MAX_GAP)
+        # All classes of a sample may be masked.
         top = soft.amax(dim=-1, keepdim=True).clamp(min=-_MAX_GAP)
         return soft.maximum(top - _MAX_GAP)
 
