@@ -194,6 +194,9 @@ def test_a_softmax_over_independent_classes_is_said_once():
     with pytest.warns(UserWarning, match=r'loss_kl: KLDivergence takes the softmax .*RetinaHead'):
         model = build(distiller=kl)
     step(model)
+    # Smaller logits would make objects likelier, beside whatever loss.
+    simplifier = model.distiller.simplifier
+    assert (simplifier.softening, simplifier.start_factor) == ('scale', 1)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         build(

@@ -17,7 +17,8 @@ _SOFTENINGS = ('log_softmax', 'scale')
 # The initial score of a token with itself. Dissimilar tokens score near 0, so a token
 # first attends to itself and to similar ones: e^8 is about 3000.
 _SELF_SCORE = 8.0
-# The values of the attention are clamped to at most this far below certainty, in nats, so that a class masked by a large negative number cannot dominate an average.
+# The values of the attention are clamped to this far below certainty, in nats, so that a
+# class masked by a large negative number cannot dominate an average.
 _MAX_GAP = 30.0
 # Locations of a dense map attend to at most this many means of neighbouring locations.
 _MAX_KEYS = 64

@@ -12,7 +12,7 @@ from ...utils import error_context, expect, is_number
 from ..losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDivergence
 from ..losses.log_space_kl_divergence import check_tau
 from .logit_records import LogitRecords
-from .logits_modules import get_head, has_independent_classes
+from .logits_modules import get_head
 
 _KL_LIKE = (
     *(LogSpaceDKDLoss, LogSpaceKLDivergence, losses.ChannelWiseDivergence, losses.CrossEntropyLoss),
@@ -171,11 +171,12 @@ def check_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any
     """
     head = get_head(records.models['teacher'], records.get_source('teacher', record))
     no_softmax = (LogSpaceBinaryKLDivergence, losses.ChannelWiseDivergence)
-    if type(loss) in LOGITS and not isinstance(loss, no_softmax) and has_independent_classes(head):
+    has_softmax = type(loss) in LOGITS and not isinstance(loss, no_softmax)
+    if has_softmax and records.are_independent(record):
         warnings.warn(
             f'distiller.distill_losses.{name}: {type(loss).__name__} takes the softmax over the '
             f'classes of {type(head).__name__}, which are independent (sigmoid); '
-            "type='LogSpaceBinaryKLDivergence' with simplifier.softening='scale' fits them.",
+            "type='LogSpaceBinaryKLDivergence' fits them.",
             stacklevel=4,
         )
 

@@ -11,7 +11,13 @@ from mmrazor.models.task_modules.recorder import (
 from torch import Tensor, nn
 
 from ...utils import expect
-from .logits_modules import get_class_counts, get_head, get_last_layer, get_width
+from .logits_modules import (
+    get_class_counts,
+    get_head,
+    get_last_layer,
+    get_width,
+    has_independent_classes,
+)
 
 SIDES = ('teacher', 'student')
 # The ``record_idx`` of a record of all levels of a pyramid.
@@ -104,6 +110,11 @@ class LogitRecords:
             classes = getattr(get_head(self.models[side], source), 'cls_out_channels', 1)
             return classes if classes > 1 and width % classes == 0 else width
         return width
+
+    def are_independent(self, record: Any) -> bool:
+        """Whether the teacher has a sigmoid for each class of a record."""
+        source = self.get_source('teacher', record)
+        return has_independent_classes(get_head(self.models['teacher'], source))
 
     def check_logits_modules(self) -> None:
         """Makes sure that the modules of the logits exist.

@@ -182,8 +182,11 @@ class SKDDistiller(ConfigurableDistiller):
         cfg['num_classes'] = num_classes
         if cfg.get('tau') is None:
             cfg['tau'] = logit_losses.get_common_tau(losses)
-        kinds = {type(loss) for loss in losses.values()}
-        self._are_independent = LogSpaceBinaryKLDivergence in kinds
+        self._are_independent = any(
+            isinstance(losses[name], LogSpaceBinaryKLDivergence)
+            or records.are_independent(self.loss_forward_mappings[name][argument])
+            for name, argument in self.simplified_losses.items()
+        )
         kind = str(getattr(cfg['type'], '__name__', cfg['type']))
         is_ours = kind.split('.')[-1] == 'AttentionSimplifierConnector'
         if self._are_independent and is_ours:  # Smaller logits would make objects likelier.
