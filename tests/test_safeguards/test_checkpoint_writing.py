@@ -120,16 +120,15 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 
 def test_a_run_goes_on_where_another_has_removed_its_outdated_checkpoint(tmp_path, monkeypatch):
     """Two trainings in one folder, of the same names."""
-    runner = build(tmp_path)
     original = os.replace
 
     def replace(source, target):
         original(source, target)
-        if os.path.basename(target) == 'last_checkpoint' and runner.epoch > 0:
+        if os.path.basename(target) == 'epoch_2.pth':
             (tmp_path / 'epoch_1.pth').unlink(missing_ok=True)
 
     monkeypatch.setattr(os, 'replace', replace)
-    runner.train()
+    build(tmp_path).train()
     assert set(epochs(tmp_path)) == {'epoch_2.pth', 'best_score_epoch_2.pth'}
 
 
