@@ -32,7 +32,7 @@ def run_config(work_dir, iters=4, batch_size=8, simplifier=(), width=2, **settin
     cfg = dict(
         default_scope='mmpretrain',
         model=algorithm(
-            distiller(KL, simplifier=simplifier),
+            distiller(KL, simplifier=simplifier, log_interval=1),
             architecture=student(width),
             teacher=teacher(),
             data_preprocessor=dict(

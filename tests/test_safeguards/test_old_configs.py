@@ -23,7 +23,10 @@ def read(tmp_path, text):
     ('text', 'name'),
     [
         (OLD, r"algorithm\.type='GeneralDistill'"),
-        (OLD.replace('GeneralDistill', 'Mine'), r"algorithm\.architecture\.type='MMClsArchitecture'"),
+        (
+            OLD.replace('GeneralDistill', 'Mine'),
+            r"algorithm\.architecture\.type='MMClsArchitecture'",
+        ),
         (
             "algorithm = dict(type='AutoSlim', distiller=dict(type='mmrazor.SelfDistiller'))",
             r"algorithm\.distiller\.type='SelfDistiller'",

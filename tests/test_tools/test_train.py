@@ -182,6 +182,7 @@ def imagenet_options(root):
 def test_imagenet(tmp_path, name):
     """Trains 2 iterations, validates teacher and student, saves, resumes."""
     options = [*imagenet_options(tmp_path / 'imagenet'), 'default_hooks.logger.interval=1']
+    options.append('model.distiller.log_interval=1')
 
     def run(*arguments, epochs):
         config = ROOT / 'configs' / f'{name}_resnet34_resnet18_imagenet.py'
