@@ -93,13 +93,13 @@ def test_crd_has_its_weight_and_mmrazors_ignores_it():
 
     def compute(loss):
         torch.manual_seed(0)
-        return MODELS.build(dict(arguments, **loss))(*features, samples)
+        return MODELS.build(dict(arguments, **loss, _scope_='mmrazor'))(*features, samples)
 
     whole = compute(dict(type='CRDLoss'))
     assert torch.equal(compute(dict(type='CRDLoss', loss_weight=0.8)), whole)
     torch.testing.assert_close(compute(dict(type='WeightedCRDLoss', loss_weight=0.8)), 0.8 * whole)
     with pytest.raises(ValueError, match=r"WeightedCRDLoss: loss_weight='0\.8', expected a number"):
-        MODELS.build(dict(type='WeightedCRDLoss', loss_weight='0.8'))
+        MODELS.build(dict(type='mmrazor.WeightedCRDLoss', loss_weight='0.8'))
 
 
 def test_crds_weight_counts_once_where_mmrazor_is_mended(monkeypatch):

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -355,6 +356,9 @@ def test_a_full_disk_ends_storing_and_not_the_training(tmp_path):
 @pytest.fixture
 def as_another_user():
     """Runs as a user other than root, who may ignore file modes; gives a shared folder."""
+    parents = Path(sys.prefix).resolve().parents
+    if os.geteuid() == 0 and not all(folder.stat().st_mode & 0o001 for folder in parents):
+        pytest.skip('root has this environment for itself')
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     root = os.geteuid() == 0
