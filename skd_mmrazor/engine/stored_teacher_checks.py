@@ -7,18 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import DefaultSampler, default_collate, pseudo_collate
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmrazor.models import SingleTeacherDistill
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, default_convert
 
 from ..datasets.augmentation_seed import AugmentationSeed, seeded
 from ..datasets.logit_store import LogitStore
 from ..models.utils import difference
 from ..utils import expect
-from .utils import get_model
+from .utils import expect_frozen_teacher, get_model, get_torch_states
 
 NAME = 'StoredTeacherHook'
 _SAMPLERS = (DefaultSampler, RandomSampler, SequentialSampler)
@@ -39,15 +36,7 @@ def check_model(runner: Runner) -> None:
     Raises:
         ValueError: The algorithm, its wrapper or one of its settings is not supported.
     """
-    model, wrapper = get_model(runner), type(runner.model).__name__
-    known = not is_model_wrapper(runner.model)
-    known |= isinstance(runner.model, DistributedDataParallel)
-    expect(known, f'{NAME}: model wrapper', wrapper, 'none, or DistributedDataParallel')
-    known = getattr(type(model), 'loss', None) is SingleTeacherDistill.loss
-    expect(known, f'{NAME}: model.type', type(model).__name__, "'SingleTeacherDistill'")
-    for key, value in (('teacher_trainable', False), ('teacher_norm_eval', True)):
-        found = getattr(model, key)
-        expect(found == value, f'{NAME}: model.{key}', found, str(value))
+    model = expect_frozen_teacher(runner, NAME)
     deliveries = list(model.distiller.deliveries.deliveries)
     expect(not deliveries, f'{NAME}: distiller.distill_deliveries', deliveries, 'none')
     check_batch_augments(model)
@@ -202,9 +191,9 @@ class TeacherProbe:
     @torch.no_grad()
     def _run(self, data: dict, mode: str) -> Any:
         with seeded(0), self._fork(), self._context():
-            before = self._get_states()
+            before = get_torch_states(self._gpus)
             found = self.model.teacher(data['inputs'], data['data_samples'], mode=mode)
-            self._drew = not all(map(torch.equal, before, self._get_states()))
+            self._drew = not all(map(torch.equal, before, get_torch_states(self._gpus)))
         return found
 
     def _record(self, data: dict, mode: str) -> dict[str, list]:
@@ -214,6 +203,3 @@ class TeacherProbe:
 
     def _fork(self) -> contextlib.AbstractContextManager:
         return torch.random.fork_rng(devices=self._gpus)
-
-    def _get_states(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._gpus)]

@@ -10,6 +10,9 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmrazor.models import SingleTeacherDistill
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from ..utils import expect
 
@@ -38,6 +41,37 @@ def expect_epochs(runner: Runner, hook: Hook) -> None:
     """
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     expect(by_epoch, f'train_cfg.by_epoch, with a {type(hook).__name__},', by_epoch, 'True')
+
+
+def expect_frozen_teacher(runner: Runner, name: str) -> Any:
+    """Refuses algorithms other than ``SingleTeacherDistill`` with a frozen teacher.
+
+    Args:
+        runner (Runner): The runner of the training process.
+        name (str): The name of the hook, for messages.
+
+    Returns:
+        SingleTeacherDistill: The algorithm.
+
+    Raises:
+        ValueError: The wrapper, the algorithm or one of its settings is another.
+    """
+    wrapper = type(runner.model).__name__
+    known = not is_model_wrapper(runner.model)
+    known |= isinstance(runner.model, DistributedDataParallel)
+    expect(known, f'{name}: model wrapper', wrapper, 'none, or DistributedDataParallel')
+    model = get_model(runner)
+    known = getattr(type(model), 'loss', None) is SingleTeacherDistill.loss
+    expect(known, f'{name}: model.type', type(model).__name__, "'SingleTeacherDistill'")
+    for key, value in (('teacher_trainable', False), ('teacher_norm_eval', True)):
+        found = getattr(model, key)
+        expect(found == value, f'{name}: model.{key}', found, str(value))
+    return model
+
+
+def get_torch_states(gpus: list[torch.device]) -> list[Tensor]:
+    """The states of torch's generators of the CPU and of some GPUs."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
 
 
 @contextlib.contextmanager

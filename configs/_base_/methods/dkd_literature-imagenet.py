@@ -1,6 +1,6 @@
 # Decoupled knowledge distillation (https://arxiv.org/abs/2203.08679) as its authors set it on
-# ImageNet: alpha 1, T 1, beta by the pair of networks. Their warm-up of one epoch is none: from
-# the first on the weight is whole.
+# ImageNet: alpha 1, T 1, beta by the pair of networks. Their warm-up of one epoch has no effect,
+# since the weight, min(epoch / 1, 1), is 1 from the first epoch.
 _base_ = [
     '../models/imagenet_networks.py',
     '../datasets/imagenet_pillow_bs64.py',

@@ -9,7 +9,7 @@ def classifier(in_channels, weights=None, **backbone):
     pretrained = None
     if weights:
         url = f'https://download.pytorch.org/models/{weights}.pth'
-        # Its names are those of backbone and head, which take what is theirs.
+        # Backbone and head have torchvision's names, and each loads its own weights.
         backbone['init_cfg'] = pretrained = dict(type='Pretrained', checkpoint=url)
     return dict(
         _scope_='mmpretrain',

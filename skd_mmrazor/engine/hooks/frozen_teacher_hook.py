@@ -5,15 +5,17 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmrazor.models import SingleTeacherDistill
 from mmrazor.registry import HOOKS
-from torch.nn.parallel import DistributedDataParallel
 
 from ...models.utils import FrozenTeacher, difference
 from ...utils import expect
-from ..utils import get_model, keep_random_state
+from ..utils import (
+    expect_frozen_teacher,
+    get_model,
+    get_torch_states,
+    keep_random_state,
+)
 
 _NAME = 'FrozenTeacherHook'
 # Relative to the largest recorded value. Differences that are not rounding are larger.
@@ -104,17 +106,7 @@ class FrozenTeacherHook(Hook):
             ValueError: The algorithm is not supported, its teacher is trained, or a
                 part of the hook does not work with its distiller.
         """
-        wrapper = type(runner.model).__name__
-        known = not is_model_wrapper(runner.model)
-        known |= isinstance(runner.model, DistributedDataParallel)
-        expect(known, f'{_NAME}: model wrapper', wrapper, 'none, or DistributedDataParallel')
-        model = get_model(runner)
-        known = getattr(type(model), 'loss', None) is SingleTeacherDistill.loss
-        expect(known, f'{_NAME}: model.type', type(model).__name__, "'SingleTeacherDistill'")
-        trainable = model.teacher_trainable
-        expect(not trainable, f'{_NAME}: model.teacher_trainable', trainable, 'False')
-        norm_eval = model.teacher_norm_eval
-        expect(norm_eval, f'{_NAME}: model.teacher_norm_eval', norm_eval, 'True')
+        model = expect_frozen_teacher(runner, _NAME)
         deliveries = list(model.distiller.deliveries.deliveries)
         expected = f'False beside distiller.distill_deliveries {deliveries}'
         for key in ('skip_loss', 'compile'):
@@ -209,14 +201,10 @@ class FrozenTeacherHook(Hook):
     def _check_draws(self, frozen: FrozenTeacher, batch: tuple) -> None:
         """Refuses parts that would change the random numbers of a teacher that draws some."""
         cuda = [batch[0].device] if batch[0].device.type == 'cuda' else []
-
-        def states() -> list:
-            return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, cuda)]
-
         with torch.random.fork_rng(devices=cuda):
-            before = states()
+            before = get_torch_states(cuda)
             frozen.record(*batch)
-            drawn = not all(map(torch.equal, before, states()))
+            drawn = not all(map(torch.equal, before, get_torch_states(cuda)))
         for key in ('channels_last', 'dtype', 'compile'):
             value = getattr(self, key)
             expected = 'eval_mode=True beside it, since the teacher has dropout or drop path'

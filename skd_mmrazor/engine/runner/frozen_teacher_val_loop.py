@@ -15,6 +15,7 @@ from mmrazor.registry import LOOPS
 from torch import nn
 
 from ...utils import expect
+from ..fingerprints import hash_model
 from ..utils import get_model
 
 _KEPT = 'teacher_metrics'
@@ -105,12 +106,8 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
         """Hashes everything that the teacher's metrics depend on."""
         cfg = self.runner.cfg
         keys = ('model', 'data_preprocessor', 'val_dataloader', 'val_evaluator')
-        settings = (*map(cfg.get, keys), self.fp16)
-        found = hashlib.sha256(repr(settings).encode())
-        for name, value in self.teacher.state_dict().items():
-            found.update(name.encode())
-            found.update(value.detach().cpu().flatten().view(torch.uint8).numpy())
-        return found.hexdigest()
+        settings = (*map(cfg.get, keys), self.fp16, hash_model(self.teacher))
+        return hashlib.sha256(repr(settings).encode()).hexdigest()
 
 
 def validate(loop: ValLoop, get_teacher_metrics: Callable[[], dict]) -> dict:

@@ -12,7 +12,6 @@ from ...utils import error_context, expect, is_number
 from ..losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDivergence
 from ..losses.log_space_kl_divergence import check_tau
 from .logit_records import LogitRecords
-from .logits_modules import get_head
 
 _KL_LIKE = (
     *(LogSpaceDKDLoss, LogSpaceKLDivergence, losses.ChannelWiseDivergence, losses.CrossEntropyLoss),
@@ -169,7 +168,7 @@ def check_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any
         records (LogitRecords): The records, with the teacher.
         record (dict): The record that the loss receives as the teacher's logits.
     """
-    head = get_head(records.models['teacher'], records.get_source('teacher', record))
+    head = records.get_teachers_head(record)
     no_softmax = (LogSpaceBinaryKLDivergence, losses.ChannelWiseDivergence)
     has_softmax = type(loss) in LOGITS and not isinstance(loss, no_softmax)
     if has_softmax and records.are_independent(record):

@@ -111,10 +111,13 @@ class LogitRecords:
             return classes if classes > 1 and width % classes == 0 else width
         return width
 
+    def get_teachers_head(self, record: Any) -> nn.Module:
+        """The head of the teacher that a record is of."""
+        return get_head(self.models['teacher'], self.get_source('teacher', record))
+
     def are_independent(self, record: Any) -> bool:
         """Whether the teacher has a sigmoid for each class of a record."""
-        source = self.get_source('teacher', record)
-        return has_independent_classes(get_head(self.models['teacher'], source))
+        return has_independent_classes(self.get_teachers_head(record))
 
     def check_logits_modules(self) -> None:
         """Makes sure that the modules of the logits exist.
