@@ -3,6 +3,7 @@
 As with the plugin's, the simplified target starts as the softened teacher's.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector, SKDDistiller
+from skd_mmrazor.models.connectors.attention import SampleAttention
 
 
 @MODELS.register_module()
@@ -24,17 +26,29 @@ class StudentAwareSimplifier(AttentionSimplifierConnector):
 
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(num_classes, **kwargs)
-        self.student_query = nn.Linear(num_classes, self.q.out_features, bias=False)
-        with torch.no_grad():
-            self.student_query.weight.copy_(self.q.weight)
+        self.attention = StudentAwareAttention(
+            num_classes, self.attention.q.out_features, self.attention.num_heads
+        )
+
+    def see(self, student: Tensor) -> None:
+        """Takes the student's logits of this step, (N, C)."""
+        self.attention.student = self._soften(student)
+
+
+class StudentAwareAttention(SampleAttention):
+    """Averages the projections of the teacher's and the student's softened logits."""
+
+    def __init__(self, in_dims: int, embed_dims: int, num_heads: int) -> None:
+        super().__init__(in_dims, embed_dims, num_heads)
+        self.student_query = copy.deepcopy(self.q)
         self.student: Tensor | None = None
 
-    def _project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        query, key = super()._project(soft, keys)
+    def project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys of the teacher's softened logits."""
+        query, key = super().project(soft, keys)
         if self.student is None:
             return query, key
-        student = F.layer_norm(self._soften(self.student), self.student.shape[-1:])
-        return (query + self.student_query(student)) / 2, key
+        return (query + self.student_query(self.embed(self.student))) / 2, key
 
 
 @MODELS.register_module()
@@ -43,7 +57,7 @@ class StudentAwareSKDDistiller(SKDDistiller):
 
     def compute_distill_losses(self) -> dict[str, Tensor]:
         """Computes the losses."""
-        self.simplifier.student = self.get_record('fc', from_student=True).detach()
+        self.simplifier.see(self.get_record('fc', from_student=True).detach())
         return super().compute_distill_losses()
 
 
@@ -59,12 +73,24 @@ class LowRankSimplifier(AttentionSimplifierConnector):
 
     def __init__(self, num_classes: int, rank: int = 4, **kwargs: Any) -> None:
         super().__init__(num_classes, **kwargs)
-        self.down = nn.Linear(num_classes, rank, bias=False)
-        self.up = nn.Linear(rank, num_classes, bias=False)
+        self.attention = LowRankAttention(
+            num_classes, self.attention.q.out_features, self.attention.num_heads
+        )
+        self.attention.add_map(rank)
+
+
+class LowRankAttention(SampleAttention):
+    """Adds a learned map of low rank to the average."""
+
+    def add_map(self, rank: int) -> None:
+        """Adds the map, which starts at 0."""
+        self.down = nn.Linear(self.q.in_features, rank, bias=False)
+        self.up = nn.Linear(rank, self.q.in_features, bias=False)
         nn.init.zeros_(self.up.weight)
 
-    def _attend(self, soft: Tensor, keys: Tensor) -> Tensor:
-        averaged = super()._attend(soft, keys)
+    def forward(self, soft: Tensor) -> Tensor:
+        """Averages (N, C) softened logits."""
+        averaged = super().forward(soft)
         return averaged + self.up(self.down(averaged))
 
 
@@ -143,11 +169,15 @@ class StudentPacedSimplifier(AttentionSimplifierConnector):
         self.student: Tensor | None = None
         self._teacher: Tensor | None = None
 
+    def see(self, student: Tensor) -> None:
+        """Takes the student's logits of this step, (N, C)."""
+        self.student = student
+
     @property
     def current_factor(self) -> Tensor:  # type: ignore[override]
         """The factor, a scalar in [start_factor, 1]."""
         if self.student is None or self._teacher is None:
-            return self.q.weight.new_ones(())
+            return self.attention.q.weight.new_ones(())
         student, teacher = (x - x.mean(dim=1, keepdim=True) for x in (self.student, self._teacher))
         reached = (student * teacher).sum() / teacher.square().sum()
         return (self.pace * reached).clamp(self.start_factor, 1)

@@ -69,8 +69,8 @@ def test_the_values_of_a_low_rank_are_learned(logits):
     simplifier = make(LowRankSimplifier, learn_lam=False, rank=3)
     plain = make(LowRankSimplifier, learn_lam=False, rank=3)
     plain.load_state_dict(simplifier.state_dict())
-    torch.nn.init.normal_(simplifier.up.weight)
-    matrix = simplifier.up.weight @ simplifier.down.weight
+    torch.nn.init.normal_(simplifier.attention.up.weight)
+    matrix = simplifier.attention.up.weight @ simplifier.attention.down.weight
     y = (logits / 2).log_softmax(dim=1)
     averaged = simplifier.get_attention(logits) @ y
     expected = logits + 2 * 0.5 * (averaged + averaged @ matrix.T - y)
@@ -80,9 +80,9 @@ def test_the_values_of_a_low_rank_are_learned(logits):
 def test_what_the_student_says_decides_whom_a_sample_attends_to(logits):
     simplifier = make(StudentAwareSimplifier)
     alone = simplifier.get_attention(logits)
-    simplifier.student = logits
+    simplifier.see(logits)
     torch.testing.assert_close(simplifier.get_attention(logits), alone)
-    simplifier.student = logits.roll(1, dims=0)
+    simplifier.see(logits.roll(1, dims=0))
     assert not simplifier.get_attention(logits).allclose(alone, atol=0.1)
 
 
@@ -93,7 +93,7 @@ def test_the_target_stays_ahead_of_what_the_student_has_reached(share, expected,
     wrong = torch.randn_like(logits)
     centred = logits - logits.mean(dim=1, keepdim=True)
     wrong -= centred * (wrong * centred).sum() / centred.square().sum()
-    simplifier.student = share * logits + wrong
+    simplifier.see(share * logits + wrong)
     torch.testing.assert_close(simplifier(logits), expected * logits)
 
 

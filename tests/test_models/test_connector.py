@@ -34,23 +34,26 @@ def attention_by_hand(connector, logits):
 
     def attend(tokens, values):
         out = torch.zeros_like(values)
-        q = tokens @ connector.q.weight.T
-        k = tokens @ connector.k.weight.T
-        d = q.shape[1] // connector.num_heads
-        for h in range(connector.num_heads):
+        q = tokens @ connector.attention.q.weight.T
+        k = tokens @ connector.attention.k.weight.T
+        d = q.shape[1] // connector.attention.num_heads
+        for h in range(connector.attention.num_heads):
             part = slice(h * d, (h + 1) * d)
             for i in range(len(tokens)):
                 scores = torch.stack([q[i, part] @ k[j, part] / d**0.5 for j in range(len(tokens))])
                 weights = scores.exp() / scores.exp().sum()
                 out[i] += sum(w * v for w, v in zip(weights, values, strict=True))
-        return out / connector.num_heads
+        return out / connector.attention.num_heads
 
     if connector.attend_over == 'samples':
         mixed = attend(norm(y), y)
     else:
         rows = []
         for row in y:
-            embedded = norm(row)[:, None] * connector.score_embedding + connector.class_embedding
+            embedded = (
+                norm(row)[:, None] * connector.attention.score_embedding
+                + connector.attention.class_embedding
+            )
             rows.append(attend(norm(embedded), row[:, None])[:, 0])
         mixed = torch.stack(rows)
     lam = connector.current_lam
@@ -75,8 +78,8 @@ def test_is_the_identity_where_lam_is_zero(form, shape):
 @pytest.mark.parametrize('form', FORMS)
 def test_equals_the_formula(form):
     connector = build(*form, learn_lam=False)
-    torch.nn.init.normal_(connector.q.weight)
-    torch.nn.init.normal_(connector.k.weight)
+    torch.nn.init.normal_(connector.attention.q.weight)
+    torch.nn.init.normal_(connector.attention.k.weight)
     logits = torch.randn(5, 10, dtype=torch.float64)
     torch.testing.assert_close(connector(logits), attention_by_hand(connector, logits))
 
@@ -357,7 +360,7 @@ def test_the_attention_that_is_shown_is_the_one_that_is_used(attend_over, soften
         attend_over=attend_over,
         softening=softening,
     ).double()
-    torch.nn.init.normal_(simplifier.k.weight, std=0.3)
+    torch.nn.init.normal_(simplifier.attention.k.weight, std=0.3)
     logits = 5 * torch.randn(6, 10, dtype=torch.float64)
     soft = logits / 4 if softening == 'scale' else (logits / 4).log_softmax(dim=1)
     attention = simplifier.get_attention(logits)

@@ -676,7 +676,7 @@ def test_a_sample_without_a_class_changes_no_other(attend_over, shape, lam):
     simplifier_ = AttentionSimplifierConnector(10, **form)
     simplifier_.lam_logit.data.fill_(lam)
     # Of few alike, so that each sample attends to others.
-    for projection in (simplifier_.q, simplifier_.k):
+    for projection in (simplifier_.attention.q, simplifier_.attention.k):
         projection.weight.data.normal_()
     logits = 3 * torch.randn(shape)
     logits[0] = torch.finfo(torch.float32).min

@@ -1,10 +1,115 @@
-"""Attention whose heads share their values."""
+"""Attention between samples or between classes, with the softened logits as values."""
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+# The initial score of a token with itself. Dissimilar tokens score near 0, so a token
+# first attends to itself and to similar ones: e^8 is about 3000.
+_SELF_SCORE = 8.0
+# Locations of a dense map attend to at most this many means of neighbouring locations.
+_MAX_KEYS = 64
+# Above this number of elements, class tokens are computed in chunks, and recomputed in
+# the backward pass.
+_MAX_TOKEN_ELEMENTS = 2**22
 
 
-def attention_weights(q: Tensor, k: Tensor, num_heads: int = 1) -> Tensor:
+class SampleAttention(nn.Module):
+    """Averages the softened logits of the samples that the teacher finds similar.
+
+    In dense logits each location is a sample and attends within its own image: to each
+    location where there are at most 64, else to 64 means of consecutive locations, so
+    that time and memory stay linear in the locations.
+
+    Args:
+        in_dims (int): Width of a token; the number of classes.
+        embed_dims (int): Width of queries and keys, over all heads.
+        num_heads (int): Number of heads, which share their values.
+    """
+
+    def __init__(self, in_dims: int, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(in_dims, embed_dims, bias=False)
+        self.k = nn.Linear(in_dims, embed_dims, bias=False)
+        # Queries and keys start with the same weights. A token has the squared norm
+        # in_dims, of which this much reaches each head:
+        kept = min(embed_dims, in_dims) / num_heads
+        squared_gain = _SELF_SCORE * (embed_dims // num_heads) ** 0.5 / kept
+        nn.init.orthogonal_(self.q.weight, gain=squared_gain**0.5)
+        self.k.load_state_dict(self.q.state_dict())
+
+    def forward(self, soft: Tensor) -> Tensor:
+        """Averages softened logits.
+
+        Args:
+            soft (Tensor): (N, C), or (N, locations, C) of dense logits.
+
+        Returns:
+            Tensor: Of the same shape.
+        """
+        keys = soft
+        if soft.dim() > 2 and soft.shape[1] > _MAX_KEYS:
+            keys = F.adaptive_avg_pool1d(soft.transpose(1, 2), _MAX_KEYS).transpose(1, 2)
+        return attend(*self.project(soft, keys), keys, self.num_heads)
+
+    def get_weights(self, soft: Tensor) -> Tensor:
+        """The weights of the attention for (N, C) softened logits, see :func:`get_weights`."""
+        return get_weights(*self.project(soft, soft), self.num_heads)
+
+    def project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """The queries of the one and the keys of the other softened logits."""
+        tokens = self.embed(soft)
+        return self.q(tokens), self.k(tokens if keys is soft else self.embed(keys))
+
+    def embed(self, soft: Tensor) -> Tensor:
+        """The tokens of (..., N, C) softened logits, of the same shape."""
+        return F.layer_norm(soft, soft.shape[-1:])
+
+
+class ClassAttention(SampleAttention):
+    """Averages the softened logits of the classes of a sample that score alike.
+
+    A token is the embedding of its class plus its score times a second one.
+
+    Args:
+        num_classes (int): Number of classes.
+        embed_dims (int): Width of tokens, queries and keys, over all heads.
+        num_heads (int): Number of heads, which share their values.
+    """
+
+    def __init__(self, num_classes: int, embed_dims: int, num_heads: int) -> None:
+        super().__init__(embed_dims, embed_dims, num_heads)
+        self.class_embedding = nn.Parameter(torch.randn(num_classes, embed_dims))
+        self.score_embedding = nn.Parameter(torch.randn(embed_dims))
+
+    def forward(self, soft: Tensor) -> Tensor:
+        """Averages softened logits.
+
+        Args:
+            soft (Tensor): (..., C).
+
+        Returns:
+            Tensor: Of the same shape.
+        """
+        rows = max(1, _MAX_TOKEN_ELEMENTS // self.class_embedding.numel())
+        parts = soft.reshape(-1, soft.shape[-1]).split(rows)
+        if len(parts) == 1:
+            return self._average(soft)
+        averages = [checkpoint(self._average, part, use_reentrant=False) for part in parts]
+        return torch.cat(averages).reshape(soft.shape)
+
+    def embed(self, soft: Tensor) -> Tensor:
+        """The tokens of (..., C) softened logits, (..., C, embed_dims)."""
+        tokens = super().embed(soft).unsqueeze(-1) * self.score_embedding + self.class_embedding
+        return super().embed(tokens)
+
+    def _average(self, soft: Tensor) -> Tensor:
+        return attend(*self.project(soft, soft), soft.unsqueeze(-1), self.num_heads).squeeze(-1)
+
+
+def get_weights(q: Tensor, k: Tensor, num_heads: int = 1) -> Tensor:
     """The weights of the attention, averaged over the heads.
 
     Args:
@@ -37,7 +142,7 @@ def attend(q: Tensor, k: Tensor, values: Tensor, num_heads: int = 1) -> Tensor:
     length, head_dim, value_dim = k.shape[-2], q.shape[-1] // num_heads, values.shape[-1]
     # With few keys the weights take little memory: compute them.
     if length <= 2 * max(head_dim, value_dim):
-        return attention_weights(q, k, num_heads) @ values
+        return get_weights(q, k, num_heads) @ values
     # Else use the fused kernels, whose memory is linear in the length. They take
     # four-dimensional q, k and values of one width, on GPUs a multiple of 8. Padding
     # with zeros changes only the scale, which is corrected in q.

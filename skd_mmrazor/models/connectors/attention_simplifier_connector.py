@@ -1,30 +1,19 @@
 """The learning simplifier of SKD."""
 
-import warnings
-
 import torch
-import torch.nn.functional as F
 from mmrazor.models.architectures.connectors.base_connector import BaseConnector
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...utils import expect, is_integer, is_number
-from .attention import attend, attention_weights
+from .attention import ClassAttention, SampleAttention
+from .logit_checks import check_first_batch, check_logits
 
-_TOKENS = ('samples', 'classes')
+_ATTENTION = dict(samples=SampleAttention, classes=ClassAttention)
 _SOFTENINGS = ('log_softmax', 'scale')
-# The initial score of a token with itself. Dissimilar tokens score near 0, so a token
-# first attends to itself and to similar ones: e^8 is about 3000.
-_SELF_SCORE = 8.0
 # The values of the attention are clamped to this far below certainty, in nats, so that a
 # class masked by a large negative number cannot dominate an average.
 _MAX_GAP = 30.0
-# Locations of a dense map attend to at most this many means of neighbouring locations.
-_MAX_KEYS = 64
-# Above this number of elements, class tokens are computed in chunks, and recomputed in
-# the backward pass.
-_MAX_TOKEN_ELEMENTS = 2**22
 
 
 @MODELS.register_module()
@@ -124,14 +113,14 @@ class AttentionSimplifierConnector(BaseConnector):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        name = type(self).__name__
+        name, tokens = type(self).__name__, tuple(_ATTENTION)
         positive = is_integer(num_heads, 1) and is_integer(embed_dims, 1)
         divides = positive and embed_dims % num_heads == 0
         in_range = is_number(max_lam) and 0 <= max_lam < 1
         starts = is_number(start_factor) and 0 < start_factor <= 1
         expect(is_integer(num_classes, 2), f'{name}: num_classes', num_classes, 'an integer > 1')
         expect(is_number(tau) and tau > 0, f'{name}: tau', tau, 'a number > 0')
-        expect(attend_over in _TOKENS, f'{name}: attend_over', attend_over, f'one of {_TOKENS}')
+        expect(attend_over in tokens, f'{name}: attend_over', attend_over, f'one of {tokens}')
         expect(divides, f'{name}: embed_dims', embed_dims, f'a multiple of num_heads={num_heads}')
         expect(in_range, f'{name}: max_lam', max_lam, 'a number in [0, 1)')
         expect(isinstance(learn_lam, bool), f'{name}: learn_lam', learn_lam, 'True or False')
@@ -141,28 +130,14 @@ class AttentionSimplifierConnector(BaseConnector):
         self.num_classes = num_classes
         self.tau = float(tau)
         self.attend_over = attend_over
-        self.num_heads = num_heads
         self.max_lam = float(max_lam)
         self.softening = softening
         self.start_factor = float(start_factor)
         self.warmup_iters = warmup_iters
 
-        in_dims = num_classes if attend_over == 'samples' else embed_dims
-        self.q = nn.Linear(in_dims, embed_dims, bias=False)
-        self.k = nn.Linear(in_dims, embed_dims, bias=False)
-        if attend_over == 'classes':
-            # A token is the embedding of its class plus its score times a second one.
-            self.class_embedding = nn.Parameter(torch.randn(num_classes, embed_dims))
-            self.score_embedding = nn.Parameter(torch.randn(embed_dims))
+        self.attention = _ATTENTION[attend_over](num_classes, embed_dims, num_heads)
         # One element and not a scalar, which FSDP cannot shard.
         self.lam_logit = nn.Parameter(torch.zeros(1)) if learn_lam else None
-        # Queries and keys start with the same weights. A token has the squared norm
-        # in_dims, of which this much reaches each head:
-        kept = min(embed_dims, in_dims) / num_heads
-        squared_gain = _SELF_SCORE * (embed_dims // num_heads) ** 0.5 / kept
-        nn.init.orthogonal_(self.q.weight, gain=squared_gain**0.5)
-        self.k.load_state_dict(self.q.state_dict())
-
         self.register_buffer('num_steps', torch.tensor(0))
         # num_steps as a Python int, and the version of the buffer when it was read.
         self._steps, self._version = 0, -1
@@ -173,7 +148,7 @@ class AttentionSimplifierConnector(BaseConnector):
     def current_lam(self) -> Tensor:
         r""":math:`\lambda`, a scalar in [-max_lam, max_lam]."""
         if self.lam_logit is None:
-            return self.q.weight.new_full((), self.max_lam)
+            return self.attention.q.weight.new_full((), self.max_lam)
         return self.max_lam * self.lam_logit.tanh().squeeze()
 
     @property
@@ -198,8 +173,8 @@ class AttentionSimplifierConnector(BaseConnector):
             Tensor: (N, N) where tokens are samples, (N, C, C) where they are
             classes; rows sum to 1.
         """
-        soft = self._soften(logits.to(self.q.weight.dtype) * self.current_factor)
-        return attention_weights(*self._project(soft, soft), self.num_heads)
+        soft = self._soften(logits.to(self.attention.q.weight.dtype) * self.current_factor)
+        return self.attention.get_weights(soft)
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
@@ -216,19 +191,19 @@ class AttentionSimplifierConnector(BaseConnector):
             ValueError: The logits have another shape, are empty, or contain NaN or
                 Inf.
         """
-        self._check(feature)
+        check_logits(self, feature)
+        if not self._is_checked:
+            check_first_batch(self, feature)
+            self._is_checked = True
         factor = self.current_factor
         # Half precision would round away the small differences that λ makes.
         with torch.autocast(feature.device.type, enabled=False):
-            logits = feature.to(self.q.weight.dtype)
+            logits = feature.to(self.attention.q.weight.dtype)
             logits = logits if factor == 1 else logits * factor
             # The samples of a map are its locations: (N, locations, C).
             is_map = logits.dim() > 2
             soft = self._soften(logits.flatten(2).transpose(1, 2) if is_map else logits)
-            keys = soft
-            if is_map and soft.shape[1] > _MAX_KEYS:
-                keys = F.adaptive_avg_pool1d(soft.transpose(1, 2), _MAX_KEYS).transpose(1, 2)
-            change = self._attend(soft, keys) - soft
+            change = self.attention(soft) - soft
             if is_map:
                 change = change.transpose(1, 2).reshape(logits.shape)
             weight = self.max_lam * self.tau  # One factor, since each is an operator.
@@ -256,79 +231,3 @@ class AttentionSimplifierConnector(BaseConnector):
         # All classes of a sample may be masked.
         top = soft.amax(dim=-1, keepdim=True).clamp(min=-_MAX_GAP)
         return soft.maximum(top - _MAX_GAP)
-
-    def _attend(self, soft: Tensor, keys: Tensor) -> Tensor:
-        """Averages softened logits, which are the values of all heads.
-
-        Args:
-            soft (Tensor): (..., N, C), whose samples or classes attend.
-            keys (Tensor): (..., M, C), which samples attend to.
-
-        Returns:
-            Tensor: Of the shape of ``soft``.
-        """
-        if self.attend_over == 'samples':
-            return attend(*self._project(soft, keys), keys, self.num_heads)
-        rows = max(1, _MAX_TOKEN_ELEMENTS // self.class_embedding.numel())
-        parts = soft.reshape(-1, soft.shape[-1]).split(rows)
-        if len(parts) == 1:
-            return self._attend_over_classes(soft)
-        averages = [checkpoint(self._attend_over_classes, x, use_reentrant=False) for x in parts]
-        return torch.cat(averages).reshape(soft.shape)
-
-    def _attend_over_classes(self, soft: Tensor) -> Tensor:
-        projected = self._project(soft, soft)
-        return attend(*projected, soft.unsqueeze(-1), self.num_heads).squeeze(-1)
-
-    def _project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries of (..., N, C) and keys of (..., M, C) softened logits.
-
-        Returns:
-            tuple[Tensor, Tensor]: (..., N, embed_dims) and (..., M, embed_dims)
-            where tokens are samples, (..., N, C, embed_dims) where they are classes.
-        """
-        tokens = self._embed(soft)
-        return self.q(tokens), self.k(tokens if keys is soft else self._embed(keys))
-
-    def _embed(self, soft: Tensor) -> Tensor:
-        tokens = F.layer_norm(soft, soft.shape[-1:])
-        if self.attend_over == 'classes':
-            tokens = tokens.unsqueeze(-1) * self.score_embedding + self.class_embedding
-            tokens = F.layer_norm(tokens, tokens.shape[-1:])
-        return tokens
-
-    def _check(self, logits: Tensor) -> None:
-        name, dtype = type(self).__name__, self.q.weight.dtype
-        expected = 'float32: train with AmpOptimWrapper (--amp) instead of casting the model'
-        expect(dtype not in (torch.float16, torch.bfloat16), f'{name}: dtype', dtype, expected)
-        is_tensor = isinstance(logits, Tensor)
-        found = tuple(logits.shape) if is_tensor else type(logits).__name__
-        expected = f'(N, {self.num_classes}) or (N, {self.num_classes}, ...), with N > 0'
-        if not is_tensor:
-            expected += '; data_idx in the mapping chooses one of several outputs'
-        elif logits.dim() > 2 and logits.shape[-1] == self.num_classes:
-            expected += (
-                '; where the classes are last, (B, Q, C), a connector in both mappings that '
-                'returns logits.flatten(0, -2) makes (B * Q, C)'
-            )
-        valid = is_tensor and logits.dim() > 1 and logits.shape[1] == self.num_classes
-        valid = valid and logits.numel() > 0
-        expect(valid, f'{name}: the shape of the teacher logits', found, expected)
-        is_alone = self.attend_over == 'samples' and logits[:, 0].numel() == logits.shape[0]
-        is_alone = is_alone and (logits.dim() > 2 or logits.shape[0] == 1)
-        if is_alone and self.training and self.lam_logit is not None and not self.num_steps:
-            warnings.warn(
-                f'{name}: λ cannot learn from the only sample of a batch, whose average is '
-                "itself; use a larger batch, or attend_over='classes'.",
-                stacklevel=2,
-            )
-        # The check synchronises CUDA, so only the first batch is checked.
-        if not self._is_checked:
-            # The extremes are NaN where any value is, and cost less than all of isfinite.
-            finite = bool(logits.amin().isfinite() & logits.amax().isfinite())
-            expected = (
-                'finite numbers: are the checkpoint of the teacher and its inputs sound? A class '
-                'is masked by a number that the precision has, as -1e4, and not by -inf'
-            )
-            expect(finite, f'{name}: the teacher logits', 'NaN or Inf', expected)
-            self._is_checked = True

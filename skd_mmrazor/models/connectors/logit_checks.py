@@ -1,0 +1,67 @@
+"""Checks of the logits that a simplifier receives."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...utils import expect
+
+
+def check_logits(simplifier: Any, logits: Any) -> None:
+    """Checks what can be told of each batch without waiting for the device.
+
+    Args:
+        simplifier (AttentionSimplifierConnector): The simplifier.
+        logits (Tensor): What it received.
+
+    Raises:
+        ValueError: Its parameters were cast to half precision, or the logits are not
+            (N, C) or (N, C, ...) with N > 0.
+    """
+    name, dtype = type(simplifier).__name__, simplifier.current_lam.dtype
+    expected = 'float32: train with AmpOptimWrapper (--amp) instead of casting the model'
+    expect(dtype not in (torch.float16, torch.bfloat16), f'{name}: dtype', dtype, expected)
+    classes = simplifier.num_classes
+    expected = f'(N, {classes}) or (N, {classes}, ...), with N > 0'
+    if isinstance(logits, Tensor):
+        found: Any = tuple(logits.shape)
+        valid = logits.dim() > 1 and logits.shape[1] == classes and logits.numel() > 0
+        if logits.dim() > 2 and logits.shape[-1] == classes:
+            expected += (
+                '; where the classes are last, (B, Q, C), a connector in both mappings that '
+                'returns logits.flatten(0, -2) makes (B * Q, C)'
+            )
+    else:
+        found, valid = type(logits).__name__, False
+        expected += '; data_idx in the mapping chooses one of several outputs'
+    expect(valid, f'{name}: the shape of the teacher logits', found, expected)
+
+
+def check_first_batch(simplifier: Any, logits: Tensor) -> None:
+    """Checks the values of the logits, and warns of a sample without another to learn from.
+
+    Args:
+        simplifier (AttentionSimplifierConnector): The simplifier.
+        logits (Tensor): (N, C) or (N, C, ...).
+
+    Raises:
+        ValueError: One is NaN or infinite.
+    """
+    name = type(simplifier).__name__
+    # The extremes are NaN where any value is, and cost less than all of isfinite.
+    finite = bool(logits.amin().isfinite() & logits.amax().isfinite())
+    expected = (
+        'finite numbers: are the checkpoint of the teacher and its inputs sound? A class '
+        'is masked by a number that the precision has, as -1e4, and not by -inf'
+    )
+    expect(finite, f'{name}: the teacher logits', 'NaN or Inf', expected)
+    learns = simplifier.training and simplifier.lam_logit is not None
+    is_alone = logits[:, 0].numel() == len(logits) and (logits.dim() > 2 or len(logits) == 1)
+    if learns and is_alone and simplifier.attend_over == 'samples':
+        warnings.warn(
+            f'{name}: λ cannot learn from the only sample of a batch, whose average is '
+            "itself; use a larger batch, or attend_over='classes'.",
+            stacklevel=3,
+        )
