@@ -1,5 +1,12 @@
 #!/usr/bin/env bash
 # Usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of tools/test.py]
+# Example: tools/dist_test.sh configs/skd_kd_resnet34_resnet18_imagenet.py epoch_100.pth 8
+
+if [ $# -lt 3 ] || [[ " $* " == *" --help "* ]]; then
+    sed -n '2,3s/^# //p' "$0"
+    [[ " $* " == *" --help "* ]]; exit
+fi
+
 set -e
 
 CONFIG=$1

@@ -1,5 +1,12 @@
 #!/usr/bin/env bash
 # Usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py]
+# Example: tools/dist_train.sh configs/skd_kd_resnet34_resnet18_imagenet.py 8 --amp
+
+if [ $# -lt 2 ] || [[ " $* " == *" --help "* ]]; then
+    sed -n '2,3s/^# //p' "$0"
+    [[ " $* " == *" --help "* ]]; exit
+fi
+
 set -e
 
 CONFIG=$1

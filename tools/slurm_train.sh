@@ -1,5 +1,12 @@
 #!/usr/bin/env bash
 # Usage: tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
+# Example: tools/slurm_train.sh gpu skd configs/skd_kd_resnet34_resnet18_imagenet.py work_dirs/skd
+
+if [ $# -lt 4 ] || [[ " $* " == *" --help "* ]]; then
+    sed -n '2,3s/^# //p' "$0"
+    [[ " $* " == *" --help "* ]]; exit
+fi
+
 set -ex
 
 PARTITION=$1

@@ -1,7 +1,11 @@
-"""Store the logits of a teacher for a StoredTeacherHook, without training.
+r"""Store the logits of a teacher for a StoredTeacherHook, without training.
 
 Runs on all local GPUs, or on the CPU. It may be stopped and started again, and may run
 beside trainings that use the same store.
+
+Example:
+    python tools/store_teacher.py configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py \
+        --path teacher_store --views 8
 """
 
 import argparse
@@ -20,14 +24,14 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
 from skd_mmrazor.utils import expect
-from skd_mmrazor.utils.command_line import add_cfg_options, read_config, run_tool
+from skd_mmrazor.utils.command_line import add_cfg_options, make_parser, read_config, run_tool
 
 HOOK = 'mmrazor.StoredTeacherHook'
 
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add('config', help='train config file path')
     add('--path', help='the folder of the store, for a config without a StoredTeacherHook')

@@ -2,6 +2,10 @@
 
 So configs that were written for mmrazor load unmodified, and a config may have
 ``mmcls::`` files as its bases. ``docs/importing.md`` explains the safeguards.
+
+Example:
+    python tools/train.py configs/digits/resnet14-w16_60e_digits.py
+    python tools/train.py configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py --resume
 """
 
 import argparse
@@ -15,12 +19,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
-from skd_mmrazor.utils.command_line import add_cfg_options, read_config, run_tool
+from skd_mmrazor.utils.command_line import add_cfg_options, make_parser, read_config, run_tool
 
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description='Train an algorithm')
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='train config file path')
     parser.add_argument('--work-dir', help='the dir to save logs and models')
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The CIFAR-100 benchmark of the distillation literature, with and without SKD.
+r"""The CIFAR-100 benchmark of the distillation literature, with and without SKD.
 
 Trains the teachers, then each pair of networks with each method and seed, one run per
 GPU (without a GPU one at a time), and prints a table: the accuracy of the last epoch, by
@@ -8,10 +8,9 @@ killed at any time and started again: finished runs are not repeated, others con
 SKD beside a feature method adds a divergence on the logits. It is compared with the
 control that has one too, ``--methods fitnets-kd skd_fitnets``.
 
-Usage:
-    python -m benchmarks.accuracy.cifar100 [--pairs resnet32x4_resnet8x4 ...]
-        [--methods kd skd_kd ...] [--seeds 3] [--dataset DATASET] [--epochs 240]
-        [--teachers DIR] [--work-dir DIR] [--dry-run]
+Example:
+    python -m benchmarks.accuracy.cifar100 --pairs resnet32x4_resnet8x4 \
+        --methods kd skd_kd --dry-run
 """
 
 import argparse
@@ -21,7 +20,8 @@ from pathlib import Path
 
 import torch
 
-from skd_mmrazor.utils.command_line import run_tool, setting
+from skd_mmrazor.utils.command_line import make_parser, run_tool, setting
+from skd_mmrazor.utils.progress import track
 
 from .published import PUBLISHED
 from .runs import ROOT, Run, train_all
@@ -40,7 +40,7 @@ METRIC = 'accuracy/top1'
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add('--pairs', nargs='+', default=PAIRS, choices=PAIRS, help='default: all', metavar='PAIR')
     add(
@@ -53,6 +53,7 @@ def parse_args() -> argparse.Namespace:
     add('--dataset', choices=DATASETS, default='cifar100')
     add('--epochs', type=int, default=240, help='all milestones are scaled with them')
     add('--teachers', type=Path, help='checkpoints NETWORK.pth, in the place of training them')
+    add('--store', type=Path, help='store the logits of each teacher there, once for all students')
     add('--gpus', nargs='+', help='default: all', default=_get_gpus())
     add('--work-dir', type=Path, help='default: work_dirs/benchmark_DATASET_EPOCHSe')
     add('--cfg-options', nargs='+', type=setting, default=[], help='overrides of every config, K=V')
@@ -77,6 +78,11 @@ def _get_config(pair: str, method: str) -> Path:
     return control if control.exists() else CONFIGS / control.name
 
 
+def _get_hook(path: Path) -> tuple[str, ...]:
+    hook = 'default_hooks.stored_teacher'
+    return f'{hook}.type=mmrazor.StoredTeacherHook', f'{hook}.path={path}'
+
+
 def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
     """The runs of a command line.
 
@@ -89,9 +95,10 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
     """
     env = {'CIFAR100_DATASET': args.dataset, 'CIFAR100_EPOCHS': str(args.epochs)}
     options = tuple(args.cfg_options)
-    teachers, checkpoints = {}, {}
+    teachers, checkpoints, stores = {}, {}, {}
     for name in sorted({pair.split('_')[0] for pair in args.pairs}):
         run = Run(CONFIGS / f'{name}{SUFFIX}.py', 0, args.work_dir / 'teachers', options, env)
+        stores[name] = _get_hook(args.store / name) if args.store else ()
         if args.teachers:
             checkpoints[name] = args.teachers / f'{name}.pth'
         else:
@@ -101,9 +108,10 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
     for seed in range(args.seeds):
         for pair in args.pairs:
             for method in args.methods:
-                teacher = (f'model.teacher_ckpt={checkpoints[pair.split("_")[0]]}',)
+                teacher = pair.split('_')[0]
+                more = (f'model.teacher_ckpt={checkpoints[teacher]}', *stores[teacher])
                 config = _get_config(pair, method)
-                more = () if method == 'student' else teacher
+                more = () if method == 'student' else more
                 run = Run(config, seed, args.work_dir, (*options, *more), env)
                 students[run.work_dir] = run  # Once, though pairs share a student.
     return list(teachers.values()), list(students.values())
@@ -154,7 +162,7 @@ def print_cost(runs: list[Run], args: argparse.Namespace) -> None:
     unit = 'GPU' if args.gpus != [''] else 'CPU'
     hours = megabytes = 0.0
     print(f'\n| config | runs | ms a step | {unit} hours each | MB each |\n' + '|---' * 5 + '|')
-    for config, number in count.items():
+    for config, number in track(count.items(), 'configs', len(count)):
         cost = measure(runs_by_config[config])
         each = cost.hours(args.epochs)
         cells = config.stem, number, f'{cost.step:.1f}', f'{each:.2f}', f'{cost.megabytes:.0f}'

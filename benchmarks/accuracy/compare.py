@@ -1,18 +1,19 @@
-"""Train configs over seeds and compare their accuracy, paired by seed.
+r"""Train configs over seeds and compare their accuracy, paired by seed.
 
 A finished run is not repeated, so the command can be killed and started again.
 For each ``skd_x`` the table gives the paired difference to ``x``, if both are
 given; with ``--base``, the difference of each config to the one of that name.
 
-Usage:
-    python -m benchmarks.accuracy.compare CONFIG [CONFIG ...] --seeds 5
-        [--base NAME] [--work-dir DIR] [--out FILE.csv] [--jobs N] [--cfg-options K=V ...]
+Example:
+    python -m benchmarks.accuracy.compare --seeds 5 --jobs 2 \
+        configs/digits/kd_resnet14-w16_resnet10-w4_60e_digits.py \
+        configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py
 """
 
 import argparse
 from pathlib import Path
 
-from skd_mmrazor.utils.command_line import output_file, run_tool
+from skd_mmrazor.utils.command_line import make_parser, output_file, run_tool
 
 from .runs import add_arguments, make_runs, train_all
 from .summary import summarise, to_markdown, write_csv
@@ -20,7 +21,7 @@ from .summary import summarise, to_markdown, write_csv
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('configs', nargs='+', type=Path)
     parser.add_argument('--base', help='name of the config that all are compared with')
     parser.add_argument('--out', type=output_file('.csv'), help='write every result as CSV')

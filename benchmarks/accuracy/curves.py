@@ -1,12 +1,13 @@
-"""Compare the loss curves of two configs, paired by seed.
+r"""Compare the loss curves of two configs, paired by seed.
 
 For a setting that should not change the training, such as a teacher in bfloat16: shows
 the differences that it makes beside those between seeds. As with
 ``benchmarks.accuracy.compare``, a finished run is not repeated.
 
-Usage:
-    python -m benchmarks.accuracy.curves BASE CONFIG --seeds 5
-        [--work-dir DIR] [--out FILE.png] [--jobs N] [--cfg-options K=V ...]
+Example:
+    python -m benchmarks.accuracy.curves --seeds 5 \
+        configs/digits/kd_resnet14-w16_resnet10-w4_60e_digits.py \
+        configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from skd_mmrazor.utils.command_line import output_file, run_tool
+from skd_mmrazor.utils.command_line import make_parser, output_file, run_tool
 
 from .runs import Run, add_arguments, make_runs, train_all
 from .scalars import read_curves
@@ -24,7 +25,7 @@ from .summary import Row, get_machine, pair, summarise
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('base', type=Path)
     parser.add_argument('config', type=Path)
     parser.add_argument('--out', type=output_file('.png', '.pdf', '.svg'), help='draw the curves')

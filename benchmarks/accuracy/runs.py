@@ -1,6 +1,7 @@
 """Trains configs over seeds, each once, on as many devices as there are."""
 
 import argparse
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -19,6 +20,7 @@ import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
 from skd_mmrazor.utils import error_context
 from skd_mmrazor.utils.command_line import read_config, setting
 from skd_mmrazor.utils.files import write_beside
+from skd_mmrazor.utils.progress import make_bar
 from skd_mmrazor.utils.scalars import read_scalars
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -154,17 +156,22 @@ def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
     done, total = len(runs) - len(waiting), len(runs)
     free, active, failed = list(devices), {}, []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(make_bar())
+        stack.callback(lambda: [process.terminate() for process in active])
+        task = bar.add_task('runs', total=len(waiting))
         while waiting or active:
             while waiting and free:
                 run, device = waiting.pop(0), free.pop(0)
                 print(f'[{done}/{total}] {run}: starts', flush=True)
                 active[_start(run, device)] = run, device, time.time()
+            bar.refresh()
             time.sleep(0.5)
             for process in [p for p in active if p.poll() is not None]:
                 run, device, start = active.pop(process)
                 free.append(device)
                 done += 1
+                bar.advance(task)
                 if process.returncode == 0:
                     _write_result(run, device)
                     said = f'done in {(time.time() - start) / 60:.1f} min'
@@ -172,9 +179,6 @@ def train_all(runs: list[Run], devices: list[str]) -> list[Run]:
                     failed.append(run)
                     said = f'FAILED, see {run.work_dir}/train.log'
                 print(f'[{done}/{total}] {run}: {said}', flush=True)
-    finally:
-        for process in active:
-            process.terminate()
     return failed
 
 

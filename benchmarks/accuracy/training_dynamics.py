@@ -1,12 +1,12 @@
-"""Train configs with one seed, and draw how their simplifiers changed during training.
+r"""Train configs with one seed, and draw how their simplifiers changed during training.
 
 In addition to the log of SKD, it draws the norms of the gradients of the student and
 the simplifier, and the entropy of the attention. Recording them does not change the
 training: the runs end as those of ``benchmarks.accuracy.compare``.
 
-Usage:
-    python -m benchmarks.accuracy.training_dynamics CONFIG [CONFIG ...] --out FILE.png
-        [--seed 0] [--work-dir DIR] [--cfg-options K=V ...]
+Example:
+    python -m benchmarks.accuracy.training_dynamics --out dynamics.png \
+        configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py
 """
 
 import argparse
@@ -24,7 +24,8 @@ from torch import nn
 
 import skd_mmrazor  # noqa: F401  (before any config is parsed)
 from skd_mmrazor.engine.utils import get_model
-from skd_mmrazor.utils.command_line import output_file, run_tool, setting
+from skd_mmrazor.utils.command_line import make_parser, output_file, run_tool, setting
+from skd_mmrazor.utils.progress import track
 
 from .scalars import read_curves
 
@@ -101,7 +102,7 @@ def plot(curves: dict[str, dict[str, list[tuple[float, float]]]], path: Path) ->
 
 def main() -> None:
     """Trains what has not been trained there yet, and draws."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('configs', nargs='+', type=Path)
     parser.add_argument('--out', type=output_file('.png', '.pdf', '.svg'), required=True)
     parser.add_argument('--seed', type=int, default=0)
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', type=setting, action=DictAction, default={})
     args = parser.parse_args()
     curves = {}
-    for config in args.configs:
+    for config in track(args.configs, 'trainings'):
         work_dir = args.work_dir / config.stem
         path = work_dir / 'curves.json'
         if not path.exists():

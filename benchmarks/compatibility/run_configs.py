@@ -1,7 +1,10 @@
 """Trains mmrazor's own classification configs for two steps, on noise.
 
-``python -m benchmarks.compatibility.run_configs`` runs each as it is and with the three
-lines of SKD, and writes what happened to ``docs/compatibility.md``.
+Runs each as it is and with the three lines of SKD, and writes what happened to
+``docs/compatibility.md``.
+
+Example:
+    python -m benchmarks.compatibility.run_configs
 """
 
 import re
@@ -15,6 +18,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.progress import track
 
 from .tiny_data import make_cifar, make_imagenet
 
@@ -169,10 +174,11 @@ def write_section(text: str) -> None:
 
 def main() -> None:
     """Runs all configs and writes the table."""
+    make_parser(__doc__).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder))
-        for name in CONFIGS:
+        for name in track(CONFIGS, 'configs'):
             cfg = load(name, data, skd=False)
             plain, _ = _describe(cfg)
             skd, simplified = _describe(load(name, data, skd=True))

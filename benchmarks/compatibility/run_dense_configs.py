@@ -5,11 +5,10 @@
 builds each config as it is, with the three lines of SKD, and with an algorithm that runs
 the teacher's head, and writes what happened to ``docs/compatibility.md``.
 
-Usage:
-    python -m benchmarks.compatibility.run_dense_configs [CONFIG ...]
+Example:
+    python -m benchmarks.compatibility.run_dense_configs
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.progress import track
 
 from .run_configs import write_section
 
@@ -219,11 +220,11 @@ def make_row(name: str) -> str:
 
 def main() -> None:
     """Runs the configs, and writes the table if these are all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('configs', nargs='*', default=CONFIGS, help='all by default')
     configs = parser.parse_args().configs
     rows = []
-    for name in configs:
+    for name in track(configs, 'configs'):
         rows.append(make_row(name))
         print(rows[-1], end='', flush=True)
     if configs == CONFIGS:

@@ -1,8 +1,10 @@
 """Runs a stand-in for each kind of published distillation config.
 
-``python -m benchmarks.compatibility.run_kinds`` adds the three lines of SKD to each, makes
-two training steps of small networks on noise, and writes what was simplified to
-``docs/compatibility.md``.
+Adds the three lines of SKD to each, makes two training steps of small networks on noise,
+and writes what was simplified to ``docs/compatibility.md``.
+
+Example:
+    python -m benchmarks.compatibility.run_kinds
 """
 
 import copy
@@ -16,6 +18,8 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.progress import track
 
 from .run_configs import write_section
 
@@ -271,9 +275,10 @@ def describe(models: tuple[dict, dict], cfg: dict, besides: dict) -> str:
 
 def main() -> None:
     """Steps all kinds and writes the table."""
+    make_parser(__doc__).parse_args()
     torch.manual_seed(0)
     rows = []
-    for recorded, losses, models, cfg, besides in KINDS:
+    for recorded, losses, models, cfg, besides in track(KINDS, 'kinds'):
         lines = ', '.join(f'`{key}={value}`' for key, value in besides.items())
         found = describe(models, cfg, besides).replace('|', '\\|')
         rows.append(f'| {recorded} | {losses} | {lines} | {found} |')

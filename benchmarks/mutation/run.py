@@ -1,5 +1,6 @@
 """Counts the mutants of a file that its quick tests kill.
 
+Example:
     pip install cosmic-ray
     python benchmarks/mutation/run.py skd_mmrazor/models/losses/*.py
 
@@ -111,7 +112,9 @@ def mutate_file(path: Path, tests: list[str], limit: int) -> Counter:
 
 def main() -> None:
     """Tries the mutants of files, and prints a row of a table for each."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('files', nargs='+', help='files of skd_mmrazor, which tests.json has')
     parser.add_argument('--limit', type=int, default=150, help='mutants of a file, drawn by seed 0')
     args = parser.parse_args()

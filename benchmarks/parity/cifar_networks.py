@@ -5,12 +5,11 @@ The table has the largest difference in the logits, and in the stages by the nam
 that recorders use, over the largest value in them; and how differently the two start: the
 largest difference of a constant, or of the logarithms of the sizes of random weights.
 
-Usage:
-    git clone https://github.com/megvii-research/mdistiller PATH
-    python benchmarks/parity/cifar_networks.py --mdistiller PATH
+Example:
+    git clone https://github.com/megvii-research/mdistiller
+    python -m benchmarks.parity.cifar_networks --mdistiller mdistiller
 """
 
-import argparse
 import contextlib
 import io
 import logging
@@ -25,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'model_co
 from mdistiller2mmpretrain import NETWORKS, build, convert
 from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 
-from skd_mmrazor.utils.command_line import run_tool
+from skd_mmrazor.utils.command_line import make_parser, run_tool
+from skd_mmrazor.utils.progress import track
 
 # Names that the reference spells differently.
 REFERENCE_NAMES = dict(
@@ -117,7 +117,7 @@ def differences(
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('--mdistiller', type=Path, required=True, help='a checkout of mdistiller')
     args = parser.parse_args()
     # Its networks alone: the package itself wants the rest of its requirements.
@@ -129,7 +129,7 @@ def main() -> None:
     torch.manual_seed(0)
     heads = 'network', 'parameters, theirs', 'ours', 'logits, float32', 'float64', 'stages, float64'
     print(f'| {" | ".join(heads)} | start |\n' + '|---' * 7 + '|')
-    for arch in NETWORKS:
+    for arch in track(NETWORKS, 'networks'):
         with contextlib.redirect_stdout(io.StringIO()):  # One of them prints.
             theirs = cifar_model_dict[REFERENCE_NAMES.get(arch, arch)][0](num_classes=100)
         ours = build(arch).eval()

@@ -1,14 +1,13 @@
-"""Compare every loss term with the references' own functions, in float64.
+r"""Compare every loss term with the references' own functions, in float64.
 
 On the same images, networks and connectors: the weighted term of the labels and that of the
 distillation, ours over theirs, minus 1.
 
-Usage:
+Example:
     git clone https://github.com/megvii-research/mdistiller
     git clone https://github.com/HobbitLong/RepDistiller
-    git clone https://github.com/clovaai/overhaul-distillation
-    python -m benchmarks.parity.loss_terms --mdistiller mdistiller [--repdistiller RepDistiller]
-        [--overhaul overhaul-distillation] [--methods kd dkd ...] [--pairs resnet56_resnet20 ...]
+    python -m benchmarks.parity.loss_terms --mdistiller mdistiller \
+        --repdistiller RepDistiller
 """
 
 import argparse
@@ -19,15 +18,18 @@ from typing import Any
 
 import torch
 
+from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.progress import track
+
 from .ours import FEATURES, PAIRS, Ours, make_batch
 from .references import MDISTILLER, REPDISTILLER, MDistiller, Overhaul, RepDistiller
 
 LOGITS = ('kd', 'dkd')  # These have configs for all pairs.
 
 
-def parse_args(description: str) -> argparse.Namespace:
+def parse_args(description: str = __doc__) -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = make_parser(description)
     add = parser.add_argument
     for name in ('mdistiller', 'repdistiller', 'overhaul'):
         add(f'--{name}', type=Path, help='a checkout')
@@ -60,13 +62,13 @@ def get_references(args: argparse.Namespace) -> Iterator[tuple[str, str, str, Ca
 
 def main() -> None:
     """Prints the table."""
-    args = parse_args(__doc__.splitlines()[0])
+    args = parse_args()
     print(
         '| method | pair | reference | labels, theirs | ours / theirs - 1 | distillation, theirs |',
         end='',
     )
     print(' ours / theirs - 1 |\n' + '|---' * 7 + '|')
-    for method, pair, name, build in get_references(args):
+    for method, pair, name, build in track(get_references(args), 'loss terms'):
         torch.manual_seed(0)
         reference = build()
         ours = Ours(method, pair, reference)

@@ -6,12 +6,14 @@ of them, and the same of its running statistics. Rounding grows by an order of m
 more a step on ShuffleNet students: a reference against itself, with weights changed by
 2e-16, ends as far apart (0.1 to 0.5 after 20). Compare those after one step.
 
-Usage:
-    python -m benchmarks.parity.training_steps --mdistiller PATH [--repdistiller PATH]
-        [--methods kd at ...] [--pairs resnet32x4_resnet8x4 ...]
+Example:
+    git clone https://github.com/megvii-research/mdistiller
+    python -m benchmarks.parity.training_steps --mdistiller mdistiller --methods kd dkd
 """
 
 import torch
+
+from skd_mmrazor.utils.progress import track
 
 from .loss_terms import get_references, parse_args
 from .ours import Ours, make_batch
@@ -21,13 +23,13 @@ STEPS = (1, 5, 20)
 
 def main() -> None:
     """Prints the table."""
-    args = parse_args(__doc__.splitlines()[0])
+    args = parse_args(__doc__)
     args.overhaul = None  # Its loop is a script of another recipe.
     heads = [f'{what}, {n}' for what in ('parameters', 'statistics') for n in STEPS]
     print(
         f'| method | pair | reference | {" | ".join(heads)} |\n' + '|---' * (3 + len(heads)) + '|'
     )
-    for method, pair, name, build in get_references(args):
+    for method, pair, name, build in track(get_references(args), 'trainings'):
         torch.manual_seed(0)
         reference = build()
         ours = Ours(method, pair, reference)

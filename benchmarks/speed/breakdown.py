@@ -11,6 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from mmengine.runner import Runner
 
+from skd_mmrazor.utils.progress import track
+
 
 class _Stopwatch:
     """Sums the time in methods, without the time in other watched methods that they call."""
@@ -73,7 +75,7 @@ def break_down(runner: Runner, batch: dict, rounds: int, device: torch.device) -
         watch.watch(owner, method, name)
     found = []
     step: Callable[..., Any] = runner.train_loop.run_iter
-    for i in range(rounds + 2):
+    for i in track(range(rounds + 2), 'breakdown'):
         watch.times.clear()
         step(i, copy.deepcopy(batch))
         if i >= 2:

@@ -1,8 +1,7 @@
 """Images per second that a data loader delivers, one by one and in batches held in memory.
 
-Usage:
-    python -m benchmarks.speed.data [--config configs/cifar100/resnet8x4_240e_cifar100.py]
-        [--rounds 20] [--batches 50] [--iterations 100] [--device cuda]
+Example:
+    python -m benchmarks.speed.data --rounds 20 --batches 50
 """
 
 import argparse
@@ -19,7 +18,8 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
 import skd_mmrazor  # noqa: F401
-from skd_mmrazor.utils.command_line import run_tool
+from skd_mmrazor.utils.command_line import make_parser, run_tool
+from skd_mmrazor.utils.progress import track
 
 from ..compatibility.run_configs import drop_weights
 from .report import get_conditions
@@ -39,7 +39,7 @@ WARMUP = 5
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     add = parser.add_argument
     default = ROOT / 'configs/cifar100/resnet8x4_240e_cifar100.py'
     add('--config', type=Path, default=default, help='what is trained')
@@ -145,7 +145,7 @@ def main() -> None:
     if args.iterations:
         print(f'\n| {args.config.stem}, an iteration | ms | waiting for data, ms | share |')
         print('|---|---|---|---|')
-        for name in CONTENDERS:
+        for name in track(CONTENDERS, 'trainings'):
             whole, data = train(load(args.config, name), args.iterations)
             print(f'| {name} | {whole:.1f} | {data:.2f} | {data / whole:.1%} |')
     print(f'\n{get_conditions()}')

@@ -1,8 +1,7 @@
 """SKD against a config's own training step, in segmentation and detection.
 
-Usage:
-    python -m benchmarks.speed.dense [--scenarios cityscapes ade20k coco] [--steps 3] [--alone]
-        [--variants plain samples]
+Example:
+    python -m benchmarks.speed.dense --scenarios cityscapes ade20k --steps 3
 
 Needs the environment of ``benchmarks/compatibility/dense_environment.sh``. Networks and
 sizes are the configs'; batches are of two images of noise, weights are random. Each row is
@@ -10,7 +9,6 @@ measured in a process of its own, in CPU time. ``--alone`` measures only a forwa
 backward pass of the simplifier, on logits of the configs' shapes.
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +20,8 @@ from torch import nn
 
 from benchmarks.compatibility import run_dense_configs as dense
 from skd_mmrazor.models import AttentionSimplifierConnector
-from skd_mmrazor.utils.command_line import run_tool
+from skd_mmrazor.utils.command_line import make_parser, run_tool
+from skd_mmrazor.utils.progress import track
 
 from .memory import call_alone, forget_peak, get_peak, give_back_freed
 from .report import get_conditions
@@ -116,7 +115,7 @@ def measure(
 
 def main() -> None:
     """Measures everything and prints the table as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('--scenarios', nargs='+', choices=SCENARIOS, default=list(SCENARIOS))
     parser.add_argument('--steps', type=int, default=3, help='the last is measured')
     parser.add_argument('--alone', action='store_true', help='the simplifier alone')
@@ -125,7 +124,7 @@ def main() -> None:
     make = make_pass if args.alone else make_step
     skipped = ('plain', PYRAMID) if args.alone else ()
     print('| scenario | variant | s | ratio | peak, MiB | ratio |\n|---|---|---|---|---|---|')
-    for scenario in args.scenarios:
+    for scenario in track(args.scenarios, 'scenarios'):
         first: tuple[float, float] = (0, 0)
         for variant in args.variants:
             if variant in skipped or (variant == PYRAMID and scenario != 'coco'):

@@ -1,8 +1,7 @@
 """An epoch of KD and of SKD through mmengine's runner, data loading included.
 
-Usage:
-    python -m benchmarks.speed.epoch [--iterations 200] [--repeats 3] [--device cuda]
-        [--out DIR]
+Example:
+    python -m benchmarks.speed.epoch --iterations 200 --repeats 3
 
 ResNet-32x4 → ResNet-8x4 on Glyph100. Epochs are cut to ``--iterations``, so the start of
 the workers, once an epoch, takes a larger share than in a whole epoch.
@@ -18,7 +17,7 @@ import torch
 from mmengine.runner import Runner
 
 import skd_mmrazor  # noqa: F401
-from skd_mmrazor.utils.command_line import run_tool
+from skd_mmrazor.utils.command_line import make_parser, run_tool
 
 from .data import cut_epoch, get_times
 from .report import get_conditions, write_json
@@ -39,7 +38,7 @@ CONTENDERS = {
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add('--iterations', type=int, default=200, help='of an epoch')
     add('--repeats', type=int, default=3, help='epochs of each that are timed, two at least')

@@ -1,7 +1,7 @@
 """The time a worker needs for an image of ImageNet: the configs' pipeline, step by step.
 
-Usage:
-    python -m benchmarks.speed.jpeg [--image FILE] [--repeats 200]
+Example:
+    python -m benchmarks.speed.jpeg --repeats 200
 
 Uses ``--image``, or a synthetic one of ImageNet's usual 500 x 375. Times are CPU time of
 one core, so that other work on the machine does not count.
@@ -23,6 +23,8 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import TRANSFORMS
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.progress import track
 
 from .report import get_conditions
 from .scenarios import CONFIGS
@@ -32,7 +34,7 @@ BACKENDS = ('cv2', 'turbojpeg', 'pillow')
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('--image', type=Path, help='a JPEG file')
     parser.add_argument('--repeats', type=int, default=200)
     return parser.parse_args()
@@ -70,7 +72,7 @@ def main() -> None:
         cfg = Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'imagenet_bs32.py')
         pipeline = [TRANSFORMS.build(t) for t in cfg.train_dataloader.dataset.pipeline]
         print(f'{path.stat().st_size / 2**10:.0f} KiB\n\n| up to | ms |\n|---|---|')
-        for i, transform in enumerate(pipeline):
+        for i, transform in enumerate(track(pipeline, 'transforms')):
 
             def prepare(steps: list = pipeline[: i + 1]) -> None:
                 data = dict(img_path=str(path), gt_label=0)

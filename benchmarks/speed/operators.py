@@ -1,8 +1,10 @@
 """The number of operators that SKD adds to a training step, forward and backward.
 
-``python -m benchmarks.speed.operators`` counts the calls of ``aten::`` in torch's
-profiler, in a step that is not logged and in one that is. On a GPU each is a kernel to
-launch, which is what a small step consists of.
+Counts the calls of ``aten::`` in torch's profiler, in a step that is not logged and in
+one that is. On a GPU each is a kernel to launch, which is what a small step consists of.
+
+Example:
+    python -m benchmarks.speed.operators
 """
 
 from mmengine.optim import build_optim_wrapper
@@ -10,6 +12,7 @@ from mmrazor.registry import MODELS
 from torch.profiler import ProfilerActivity, profile
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import make_parser
 
 from .scenarios import SCENARIOS, load, make_batch
 
@@ -38,6 +41,7 @@ def count(method: str, log_interval: int = 10) -> int:
 
 def main() -> None:
     """Prints the table."""
+    make_parser(__doc__).parse_args()
     print('| method | operators of a step | more with SKD | more with SKD, logged |')
     print('|---|---|---|---|')
     for method in ('kd', 'dkd'):

@@ -1,8 +1,7 @@
 """The simplifier alone: time and memory of a forward and a backward pass.
 
-Usage:
-    python -m benchmarks.speed.simplifier [--classes 100 1000 21000] [--batches 64 256]
-        [--rounds 10] [--limit 60] [--device cuda] [--out DIR]
+Example:
+    python -m benchmarks.speed.simplifier --classes 100 1000 --batches 64 256
 
 A pass that takes longer than ``--limit`` is stopped, and its row says so. If one pass is
 within the limit but all rounds would exceed it, the time is that of the single pass.
@@ -19,7 +18,8 @@ import torch
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector
-from skd_mmrazor.utils.command_line import run_tool
+from skd_mmrazor.utils.command_line import make_parser, run_tool
+from skd_mmrazor.utils.progress import track
 
 from .memory import call_alone, forget_peak, get_peak, give_back_freed
 from .report import get_conditions, write_json
@@ -28,7 +28,7 @@ from .timing import interleave, time_call
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add('--classes', type=int, nargs='+', default=[100, 1000, 21000])
     add('--batches', type=int, nargs='+', default=[64, 256], help='images a batch')
@@ -95,9 +95,8 @@ def main() -> None:
     device = torch.device(args.device)
     rows: dict[str, dict] = {}
     calls: dict[str, Callable[[], None]] = {}
-    for classes, batch, attend_over in itertools.product(
-        args.classes, args.batches, ('samples', 'classes')
-    ):
+    sizes = [*itertools.product(args.classes, args.batches, ('samples', 'classes'))]
+    for classes, batch, attend_over in track(sizes, 'sizes'):
         size = (attend_over, classes, batch)
         name = f'{attend_over} | {classes:,} | {batch}'
         rows[name] = row = dict(attend_over=attend_over, classes=classes, batch=batch)

@@ -1,8 +1,7 @@
 """A training step of KD and of SKD, against mmrazor's and a hand-written loop.
 
-Usage:
-    python -m benchmarks.speed.step --scenario resnet [--rounds 20] [--device cuda]
-        [--amp bfloat16] [--compile] [--out DIR]
+Example:
+    python -m benchmarks.speed.step --scenario resnet --rounds 20 --amp bfloat16
 
 ``torchdistill`` is compared where it is installed (``pip install torchdistill``).
 """
@@ -20,7 +19,8 @@ from pathlib import Path
 import torch
 
 import skd_mmrazor  # noqa: F401
-from skd_mmrazor.utils.command_line import run_tool
+from skd_mmrazor.utils.command_line import make_parser, run_tool
+from skd_mmrazor.utils.progress import track
 
 from .breakdown import break_down, plot
 from .memory import call_alone, forget_peak, get_peak
@@ -43,7 +43,7 @@ FLOOR = 'hand-written loop, stored teacher'
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     add = parser.add_argument
     add('--scenario', choices=list(SCENARIOS), default='resnet')
     add('--rounds', type=int, default=20, help='steps of each contender that are timed')
@@ -194,11 +194,14 @@ def main() -> None:
     contenders = get_contenders(args)
     batches = {name: collate(name, batch) for name in contenders}
     steps, memory = {}, {}
-    for name, build in contenders.items():
+    for name, build in track(contenders.items(), 'first steps', len(contenders)):
         steps[name], memory[name] = start(build, batches[name], device)
     if device.type == 'cpu':
         # The peak is that of a whole process, so each contender gets a process of its own.
-        memory = {name: call_alone(measure_memory, args, name, size) for name in contenders}
+        memory = {
+            name: call_alone(measure_memory, args, name, size)
+            for name in track(contenders, 'memory')
+        }
     calls = {name: partial(step, batches[name]) for name, step in steps.items()}
     # The first steps, above, have warmed them up.
     clock = time.process_time if args.processor_time else time.perf_counter

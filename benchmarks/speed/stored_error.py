@@ -1,8 +1,9 @@
-"""Error and size of compact stores of logits, by the number of classes kept.
+r"""Error and size of compact stores of logits, by the number of classes kept.
 
-Usage:
-    python -m benchmarks.speed.stored_error [--teacher CHECKPOINT]
-        [--config configs/digits/resnet14-w16_60e_digits.py]
+Example:
+    python -m benchmarks.speed.stored_error
+    python -m benchmarks.speed.stored_error \
+        --teacher work_dirs/resnet14-w16_60e_digits/epoch_60.pth
 
 The error is the mean KL divergence, in nats, from the full logits in float32 to those
 that are read. It is measured for ``--teacher`` over the training images of its config,
@@ -23,6 +24,8 @@ from mmpretrain.registry import MODELS
 
 import skd_mmrazor  # noqa: F401
 from skd_mmrazor.datasets.logit_store import LogitStore
+from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.progress import track
 
 DIGITS = 'configs/digits/resnet14-w16_60e_digits.py'
 KEPT = {10: (1, 2, 3, 5, 8), 100: (5, 10, 20, 50), 1000: (10, 20, 50, 100, 200)}
@@ -31,7 +34,7 @@ TAUS = (1, 4)
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('--config', default=DIGITS, help='of the teacher, by itself')
     parser.add_argument('--teacher', type=Path, help='its checkpoint')
     return parser.parse_args()
@@ -101,7 +104,7 @@ def to_markdown(logits: np.ndarray) -> str:
     forms = [('float32', None), ('float16', None), *(('float16', k) for k in KEPT[classes][::-1])]
     heads = ' | '.join(f'KL at tau {tau}' for tau in TAUS)
     lines = [f'| dtype | top_k | bytes an image | {heads} |', '|---' * (3 + len(TAUS)) + '|']
-    for dtype, top_k in forms:
+    for dtype, top_k in track(forms, f'{classes} classes'):
         found = [measure(logits, dtype, top_k, tau) for tau in TAUS]
         errors = ' | '.join(f'{error:.1e}' for error, _ in found)
         lines.append(f'| {dtype} | {top_k or "all"} | {found[0][1]} | {errors} |')

@@ -1,9 +1,8 @@
-"""Trains many students of one teacher, with the live teacher and with a shared store.
+r"""Trains many students of one teacher, with the live teacher and with a shared store.
 
-Usage:
-    python -m benchmarks.speed.stored_study --teacher CHECKPOINT [--students 8]
-        [--epochs 60] [--config configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py]
-        [--only live stored] [--out DIR]
+Example:
+    python -m benchmarks.speed.stored_study \
+        --teacher work_dirs/resnet14-w16_60e_digits/epoch_60.pth
 
 Each seed is trained by all contenders in turn, so that other work on the machine affects
 all of them alike. The time of the first student includes filling the store.
@@ -19,6 +18,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import skd_mmrazor  # noqa: F401
+from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.progress import track
 
 from .report import get_conditions, write_json
 
@@ -36,7 +37,7 @@ CONTENDERS: dict[str, dict | None] = {
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     add = parser.add_argument
     digits = 'configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py'
     add('--config', default=digits, help='of the students')
@@ -87,7 +88,7 @@ def main() -> None:
     args = parse_args()
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in args.only}
     with tempfile.TemporaryDirectory() as stores:
-        for seed in range(args.students):
+        for seed in track(range(args.students), 'students of each'):
             for name, results in found.items():
                 results.append(train(args, name, seed, Path(stores)))
                 print(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from skd_mmrazor.utils.progress import track
+
 
 def time_call(
     call: Callable[[], object],
@@ -59,7 +61,7 @@ def interleave(
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     order, shuffle = list(calls), random.Random(0).shuffle
-    for i in range(warmup + rounds):
+    for i in track(range(warmup + rounds), 'rounds'):
         shuffle(order)
         for name in order:
             elapsed = time_call(calls[name], device, clock)

@@ -67,6 +67,16 @@ def _describe(error: Exception) -> str:
     return textwrap.shorten(f'{type(error).__name__}: {message}', 1000)
 
 
+def make_parser(text: str) -> argparse.ArgumentParser:
+    """Makes a parser whose ``--help`` shows the docstring of a tool, with its example.
+
+    Args:
+        text (str): The docstring.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=text, formatter_class=raw)
+
+
 def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
     """Reads a config of a model.
 

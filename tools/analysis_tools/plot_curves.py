@@ -1,8 +1,9 @@
-"""Draw and compare runs: accuracy, losses, and what the simplifier did.
+r"""Draw and compare runs: accuracy, losses, and what the simplifier did.
 
-Usage:
-    python tools/analysis_tools/plot_curves.py work_dirs/NAME [work_dirs/NAME ...]
-        [--legend NAME ...] [--out curves.png]
+Example:
+    python tools/analysis_tools/plot_curves.py --legend KD SKD --out curves.png \
+        work_dirs/kd_resnet14-w16_resnet10-w4_60e_digits \
+        work_dirs/skd_kd_resnet14-w16_resnet10-w4_60e_digits
 
 Beside the picture, it writes a page of the same name (``curves.html``): one file with the
 curves, a table of the accuracies and the last picture of ``SimplifierVisualizationHook``.
@@ -25,7 +26,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from skd_mmrazor.utils.command_line import add_force, keep_existing, output_file, run_tool
+from skd_mmrazor.utils.command_line import (
+    add_force,
+    keep_existing,
+    make_parser,
+    output_file,
+    run_tool,
+)
 from skd_mmrazor.utils.files import write_beside
 from skd_mmrazor.utils.scalars import read_scalars
 
@@ -212,7 +219,7 @@ def write_page(runs: list[Run], figure: Figure, path: Path) -> None:
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description='Draw and compare runs')
+    parser = make_parser(__doc__)
     parser.add_argument('work_dirs', type=Path, nargs='+', help='work dirs of training runs')
     parser.add_argument('--legend', nargs='+', help='names of the runs; their folders by default')
     parser.add_argument(

@@ -1,8 +1,8 @@
 """Export an mmpretrain classifier, such as a distilled student, to ONNX.
 
-Usage:
+Example:
     pip install -e '.[onnx]'
-    python tools/deployment/pytorch2onnx.py CONFIG CHECKPOINT [--shape 224] [--output-file X.onnx]
+    python tools/deployment/pytorch2onnx.py student/*.py student/*.pth --shape 8
 
 The graph takes ``images``, float32 of shape (N, channels, height, width) with values
 from 0 to 255: it includes the normalization. The channels are in the order in which the
@@ -28,11 +28,13 @@ from skd_mmrazor.utils import error_context
 from skd_mmrazor.utils.command_line import (
     add_force,
     keep_existing,
+    make_parser,
     output_file,
     read_config,
     run_tool,
 )
 from skd_mmrazor.utils.files import write_beside
+from skd_mmrazor.utils.progress import busy
 
 TOLERANCE = 1e-4
 
@@ -65,7 +67,7 @@ class Classifier(nn.Module):
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description='Export a classifier to ONNX')
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config of the classifier')
     parser.add_argument('checkpoint', type=Path, help='checkpoint of the classifier')
     parser.add_argument(
@@ -158,8 +160,10 @@ def main() -> None:
     # Exported with two images and compared with three, since N must be free.
     two, three = (torch.rand(n, channels, *shape) * 255 for n in (2, 3))
     with write_beside(path) as part:
-        export(model, two, part, args.opset_version, classes)
-        difference = compare(model, three, part)
+        with busy('exporting'):
+            export(model, two, part, args.opset_version, classes)
+        with busy('comparing the file with torch'):
+            difference = compare(model, three, part)
         if not difference <= TOLERANCE:
             raise SystemExit(f'{path} would differ from the model by {difference:.1e}.')
     print(f'onnx: {path}\nlargest difference from torch: {difference:.1e}')

@@ -1,7 +1,9 @@
-"""Extract the student of a distillation, as a checkpoint and a config of its own package.
+r"""Extract the student of a distillation, as a checkpoint and a config of its own package.
 
-Usage:
-    python tools/model_converters/convert_kd_ckpt_to_student.py CONFIG CHECKPOINT [--out-path DIR]
+Example:
+    python tools/model_converters/convert_kd_ckpt_to_student.py \
+        configs/digits/skd_kd_resnet14-w16_resnet10-w4_60e_digits.py \
+        work_dirs/skd_kd_resnet14-w16_resnet10-w4_60e_digits/epoch_60.pth --out-path student
 
 mmrazor's tool of this name writes only the weights; this one also writes the config
 that loads them, and keeps the names of the classes. The name of the file ends with the
@@ -28,10 +30,12 @@ from skd_mmrazor.utils.command_line import (
     add_cfg_options,
     add_force,
     keep_existing,
+    make_parser,
     read_config,
     run_tool,
 )
 from skd_mmrazor.utils.files import write_beside
+from skd_mmrazor.utils.progress import busy
 
 PREFIX = 'architecture.'
 PLUGIN = 'skd_mmrazor'
@@ -45,7 +49,7 @@ PACKAGES = {
 
 def parse_args() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description='Convert a KD checkpoint to its student')
+    parser = make_parser(__doc__)
     parser.add_argument('config', type=Path, help='config of the distillation')
     parser.add_argument('checkpoint', type=Path, help='checkpoint of the distillation')
     parser.add_argument('--out-path', type=Path, help="folder; the checkpoint's own by default")
@@ -189,7 +193,8 @@ def main() -> None:
     args = parse_args()
     student_cfg = get_student_config(read_config(args.config, args.cfg_options))
     buffer = io.BytesIO()
-    torch.save(get_student_checkpoint(args.checkpoint, student_cfg), buffer)
+    with busy('reading the student'):
+        torch.save(get_student_checkpoint(args.checkpoint, student_cfg), buffer)
 
     out = args.out_path or args.checkpoint.parent
     sha = hashlib.sha256(buffer.getvalue()).hexdigest()[:8]

@@ -1,10 +1,11 @@
-"""Convert a CIFAR-100 checkpoint of mdistiller or RepDistiller to mmpretrain's names.
+r"""Convert a CIFAR-100 checkpoint of mdistiller or RepDistiller to mmpretrain's names.
 
 SRC is a file of mdistiller's ``cifar_teachers`` archive, or another that holds
 the weights of one network as ``'model'``. DST then serves as ``teacher_ckpt``.
 
-Usage:
-    python tools/model_converters/mdistiller2mmpretrain.py SRC DST --arch resnet32x4
+Example:
+    python tools/model_converters/mdistiller2mmpretrain.py --arch resnet32x4 \
+        cifar_teachers/resnet32x4_vanilla/ckpt_epoch_240.pth resnet32x4.pth
 """
 
 import argparse
@@ -18,7 +19,13 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from skd_mmrazor.safeguards import reading  # Before any config is parsed.
-from skd_mmrazor.utils.command_line import add_force, keep_existing, output_file, run_tool
+from skd_mmrazor.utils.command_line import (
+    add_force,
+    keep_existing,
+    make_parser,
+    output_file,
+    run_tool,
+)
 from skd_mmrazor.utils.files import write_beside
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/_base_/models/cifar100_networks.py'
@@ -151,16 +158,21 @@ def load(path: str) -> dict[str, Tensor]:
     return weights
 
 
-def main() -> None:
-    """Converts one file."""
-    parser = argparse.ArgumentParser(description='Convert an mdistiller checkpoint')
+def parse_args() -> argparse.Namespace:
+    """Parses the command line."""
+    parser = make_parser(__doc__)
     parser.add_argument('src', help='checkpoint of mdistiller or RepDistiller')
     parser.add_argument(
         'dst', type=output_file('.pth', '.pt'), help='where to save the checkpoint of mmpretrain'
     )
     parser.add_argument('--arch', required=True, choices=list(NETWORKS), help='the network')
     add_force(parser)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Converts one file."""
+    args = parse_args()
     keep_existing([args.dst], args.force)
     try:
         state_dict = convert(load(args.src), args.arch)
