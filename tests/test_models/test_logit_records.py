@@ -169,12 +169,6 @@ def test_an_unknown_loss_of_the_logits_is_named_with_the_line_that_simplifies_it
     assert list(model.distiller.simplified_losses) == ['loss_skd']
 
 
-@pytest.mark.parametrize('value', [True, False])
-def test_a_record_does_not_say_that_it_is_simplified(value):
-    with pytest.raises(ValueError, match=r"expected no key 'simplify': .*simplified_losses names"):
-        build(dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc', simplify=value)))
-
-
 def test_an_unknown_loss_beside_a_known_one_is_said_to_read_the_logits_as_they_are():
     with pytest.warns(UserWarning, match=r"\['loss_own'\] read the logits of the teacher as they"):
         model = build(

@@ -50,7 +50,8 @@ def by_hand(pairs):
 def step(model, *data):
     """The log of a step, and the inputs and outputs of the simplifier."""
     pairs, simplifier = [], model.distiller.simplifier
-    nn.init.normal_(simplifier.attention.k.weight, std=0.2)  # Tokens attend to others than to themselves.
+    # Tokens attend to others than to themselves.
+    nn.init.normal_(simplifier.attention.k.weight, std=0.2)
     simplifier.register_forward_hook(
         lambda module, inputs, output: pairs.append((inputs[0].double(), output.double()))
     )

@@ -7,14 +7,14 @@ from mmrazor.registry import MODELS, TASK_UTILS
 from torch import nn
 
 from ...utils import error_context, expect
-from .logit_losses import LOGITS
+from .known_losses import LOGITS
 from .logit_records import ALL_LEVELS, SIDES, LogitRecords
 from .logits_modules import (
     find_logits_modules,
     get_head,
     get_last_layer,
     get_width,
-    has_independent_classes,
+    has_sigmoid,
 )
 
 
@@ -88,7 +88,7 @@ def _is_of_levels(records: LogitRecords, side: str) -> bool:
 
 def _get_default_loss(records: LogitRecords) -> dict[str, Any]:
     model, source = records.models['teacher'], records.logits_modules['teacher']
-    if has_independent_classes(get_head(model, source)):
+    if has_sigmoid(get_head(model, source)):
         return dict(type='LogSpaceBinaryKLDivergence')
     if isinstance(get_last_layer(dict(model.named_modules()).get(source)), nn.Conv2d):
         return dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)

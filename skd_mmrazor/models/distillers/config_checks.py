@@ -12,8 +12,9 @@ from mmrazor.models.distillers import BYOTDistiller, OFDDistiller
 from mmrazor.models.losses import OFDLoss
 from torch import Tensor, nn
 
-from ...utils import error_context, expect, is_number
-from .logit_losses import STUDENT_ARGUMENT
+from ...utils import error_context, expect, is_integer, is_number
+from ..losses.log_space_kl_divergence import check_entropy_grad
+from .known_losses import STUDENT_ARGUMENT
 from .logit_records import SIDES, LogitRecords
 
 # Methods that need a distiller of their own, and that distiller with SKD.
@@ -21,6 +22,28 @@ _OWN_DISTILLERS = (
     (OFDLoss, OFDDistiller, 'SKDOFDDistiller'),
     (BYOTConnector, BYOTDistiller, 'SKDBYOTDistiller'),
 )
+
+
+def check_arguments(
+    simplifier: Any,
+    simplified_losses: Any,
+    entropy_grad: Any,
+    logits_module: Any,
+    log_interval: Any,
+) -> None:
+    """Raises a ValueError that names the first wrong argument of :class:`SKDDistiller`."""
+    valid = isinstance(simplifier, dict) and 'type' in simplifier
+    expect(valid, 'distiller.simplifier', simplifier, "a dict with a 'type'")
+    check_entropy_grad('distiller.entropy_grad', entropy_grad)
+    names, expected = simplified_losses, "a dict like dict(loss_kl='preds_T')"
+    valid = names is None or (isinstance(names, dict) and bool(names))
+    expect(valid, 'distiller.simplified_losses', names, expected)
+    names, expected = logits_module, f'the name of a module, or a dict of one for {SIDES}'
+    each = names.values() if isinstance(names, dict) and set(names) == set(SIDES) else [names]
+    valid = names is None or all(isinstance(name, str) for name in each)
+    expect(valid, 'distiller.logits_module', names, expected)
+    valid = is_integer(log_interval, 1)
+    expect(valid, 'distiller.log_interval', log_interval, 'an integer > 0')
 
 
 def check_parts(distiller: Any) -> None:
@@ -53,10 +76,6 @@ def check_parts(distiller: Any) -> None:
             stacklevel=3,
         )
     records = [record for mapping in mappings.values() for record in mapping.values()]
-    for record in records:
-        expected = "no key 'simplify': distiller.simplified_losses names the losses"
-        valid = not isinstance(record, dict) or 'simplify' not in record
-        expect(valid, 'distiller.loss_forward_mappings', record, expected)
     # A distiller of the user's own may have other records than dicts.
     valid = not records or any(not isinstance(r, dict) or r.get('from_student') for r in records)
     expected = "a loss with 'from_student=True': SKD is for the distiller that trains the student"

@@ -1,45 +1,62 @@
-"""Which losses take the teacher's logits, and their differentiable replacements."""
+"""Which losses take the teacher's logits, and how SKD completes them."""
 
-import contextlib
 import warnings
 from typing import Any
 
-import torch
-from mmrazor.models import losses
+from mmrazor.models.losses import ChannelWiseDivergence
 from torch import nn
 
-from ...utils import error_context, expect, is_number
-from ..losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDivergence
+from ...utils import expect, is_number
+from ..losses import LogSpaceBinaryKLDivergence
 from ..losses.log_space_kl_divergence import check_tau
+from .added_logit_loss import add_logit_loss
+from .differentiable_losses import make_differentiable
+from .known_losses import FEATURES, KNOWN, LOGITS, STUDENT_ARGUMENT
 from .logit_records import LogitRecords
+from .loss_checks import check_mapping, check_numbers
 
-_KL_LIKE = (
-    *(LogSpaceDKDLoss, LogSpaceKLDivergence, losses.ChannelWiseDivergence, losses.CrossEntropyLoss),
-    *(losses.DKDLoss, losses.KDSoftCELoss, losses.KLDivergence, LogSpaceBinaryKLDivergence),
-)
-# The arguments of ``forward`` that take the teacher's and the student's logits, by exact
-# type: a subclass may use its arguments in another way.
-LOGITS: dict[type[nn.Module], tuple[str, str]] = {
-    **dict.fromkeys(_KL_LIKE, ('preds_T', 'preds_S')),
-    losses.DISTLoss: ('logits_T', 'logits_S'),
-    losses.WSLD: ('teacher', 'student'),
-}
-# Losses of features, which may be given logits.
-FEATURES = dict.fromkeys((losses.L1Loss, losses.L2Loss), ('t_feature', 's_feature'))
-KNOWN = {**LOGITS, **FEATURES}
-# The student's argument by the teacher's.
-STUDENT_ARGUMENT = dict(KNOWN.values())
-# The log-space version of a loss, and the arguments that both have.
-_LOG_SPACE = {
-    losses.KLDivergence: (LogSpaceKLDivergence, ('tau', 'reduction', 'loss_weight')),
-    losses.DKDLoss: (LogSpaceDKDLoss, ('tau', 'reduction', 'loss_weight', 'alpha', 'beta')),
-}
-_DKD_SUMS = (
-    "{key}: mmrazor's DKDLoss sums over the batch for reduction={reduction!r} "
-    "(docs/known_issues.md, 13). SKD keeps that weight by type='LogSpaceDKDLoss', "
-    "reduction='sum'; write type='LogSpaceDKDLoss' in the config to divide by the batch, as "
-    "DKD's paper does."
-)
+
+def choose_losses(
+    distiller: Any, records: LogitRecords, logit_loss: Any, entropy_grad: float
+) -> None:
+    """Finds or adds the losses that are simplified, and makes them differentiable.
+
+    Args:
+        distiller (SKDDistiller): The distiller, whose ``simplified_losses``,
+            ``distill_losses`` and ``loss_forward_mappings`` are completed.
+        records (LogitRecords): Its records.
+        logit_loss (dict, optional): See :class:`SKDDistiller`.
+        entropy_grad (float): See :class:`SKDDistiller`.
+
+    Raises:
+        ValueError: A loss cannot train a simplifier, or an argument has no use.
+    """
+    chosen = distiller.simplified_losses or find_logit_losses(
+        distiller, records, logit_loss is None
+    )
+    is_added = not chosen
+    if is_added:
+        chosen = add_logit_loss(distiller, records, logit_loss)
+    distiller.simplified_losses = chosen
+    for name, loss in distiller.distill_losses.items():
+        check_numbers(name, loss)
+    for name, argument in chosen.items():
+        check_mapping(distiller, name, argument)
+        loss = distiller.distill_losses[name]
+        # Whether a teacher that is trained receives the gradient of the loss.
+        detach = bool(getattr(loss, 'teacher_detach', False))
+        mapping = distiller.loss_forward_mappings[name]
+        # A new dict, since several arguments may share one.
+        mapping[argument] = {**mapping[argument], 'simplify': dict(detach=detach)}
+        _warn_of_softmax(name, loss, records, mapping[argument])
+        distiller.distill_losses[name] = make_differentiable(name, loss, entropy_grad)
+    losses = [distiller.distill_losses[name] for name in chosen]
+    names = [type(loss).__name__ for loss in losses]
+    expected = f'nothing: no loss is added beside {names}, which take logits'
+    expect(is_added or logit_loss is None, 'distiller.logit_loss', logit_loss, expected)
+    valid = not entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)
+    expected = f"0: the target's entropy has no part in the gradient of {names}"
+    expect(valid, 'distiller.entropy_grad', entropy_grad, expected)
 
 
 def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> dict[str, str]:
@@ -115,83 +132,6 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
     return found
 
 
-def _get_line(arguments: dict[str, list[str]]) -> str:
-    """The setting that simplifies losses, with ``or`` between several possible arguments."""
-    parts = [f'{name}={" or ".join(map(repr, keys))}' for name, keys in arguments.items()]
-    return f'simplified_losses=dict({", ".join(parts)})'
-
-
-def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
-    """Makes a loss differentiable with respect to the teacher's logits.
-
-    Args:
-        name (str): The loss's name in ``distill_losses``, for messages.
-        loss (nn.Module): The loss of the config.
-        entropy_grad (float): See :class:`LogSpaceKLDivergence`.
-
-    Returns:
-        nn.Module: ``loss``, or a :class:`LogSpaceKLDivergence` or
-        :class:`LogSpaceDKDLoss` of equal value.
-
-    Raises:
-        ValueError: An argument of the loss contradicts ``entropy_grad`` or has no
-            log-space equivalent.
-    """
-    key = f'distiller.distill_losses.{name}'
-    detach = getattr(loss, 'teacher_detach', False)
-    expect(isinstance(detach, bool), f'{key}.teacher_detach', detach, 'True or False')
-    if type(loss) in _LOG_SPACE:
-        log_space, names = _LOG_SPACE[type(loss)]
-        arguments = {argument: getattr(loss, argument) for argument in names}
-        if type(loss) is losses.DKDLoss and loss.reduction in ('mean', 'none'):
-            arguments['reduction'] = 'sum'
-            warnings.warn(_DKD_SUMS.format(key=key, reduction=loss.reduction), stacklevel=2)
-        with error_context(key, arguments, f'arguments of {log_space.__name__}'):
-            replacement = log_space(**arguments)
-        # A fork of mmrazor may compute something else under the same name.
-        loss = replacement if _is_equal(loss, replacement) else loss
-    if hasattr(loss, 'teacher_detach'):
-        loss.teacher_detach = False
-    if entropy_grad and hasattr(loss, 'entropy_grad'):
-        own, expected = loss.entropy_grad, f'{entropy_grad}, as distiller.entropy_grad'
-        expect(own in (0, entropy_grad), f'{key}.entropy_grad', own, expected)
-        loss.entropy_grad = entropy_grad
-    return loss
-
-
-def check_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any) -> None:
-    """Warns of a loss with a softmax over independent (sigmoid) classes of the teacher.
-
-    Args:
-        name (str): The loss's name in ``distill_losses``.
-        loss (nn.Module): The loss of the config.
-        records (LogitRecords): The records, with the teacher.
-        record (dict): The record that the loss receives as the teacher's logits.
-    """
-    head = records.get_teachers_head(record)
-    no_softmax = (LogSpaceBinaryKLDivergence, losses.ChannelWiseDivergence)
-    has_softmax = type(loss) in LOGITS and not isinstance(loss, no_softmax)
-    if has_softmax and records.are_independent(record):
-        warnings.warn(
-            f'distiller.distill_losses.{name}: {type(loss).__name__} takes the softmax over the '
-            f'classes of {type(head).__name__}, which are independent (sigmoid); '
-            "type='LogSpaceBinaryKLDivergence' fits them.",
-            stacklevel=4,
-        )
-
-
-def _is_equal(loss: nn.Module, replacement: nn.Module) -> bool:
-    """Whether two losses have the same value for some logits and labels."""
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = torch.randn(2, 4, 5, generator=generator, dtype=torch.float64)
-    labels = [torch.arange(4)] if isinstance(loss, losses.DKDLoss) else []
-    with contextlib.suppress(Exception), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        found, expected = (x(student, teacher, *labels) for x in (loss, replacement))
-        return torch.allclose(found, expected, atol=0)
-    return False
-
-
 def get_common_tau(losses: dict[str, nn.Module]) -> float:
     """The common temperature of the losses; 1 if they have none.
 
@@ -215,3 +155,23 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
     agree = all(map(is_number, taus.values())) and len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)
+
+
+def _get_line(arguments: dict[str, list[str]]) -> str:
+    """The setting that simplifies losses, with ``or`` between several possible arguments."""
+    parts = [f'{name}={" or ".join(map(repr, keys))}' for name, keys in arguments.items()]
+    return f'simplified_losses=dict({", ".join(parts)})'
+
+
+def _warn_of_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any) -> None:
+    """Warns of a loss with a softmax over independent (sigmoid) classes of the teacher."""
+    head = records.get_teachers_head(record)
+    no_softmax = (LogSpaceBinaryKLDivergence, ChannelWiseDivergence)
+    has_softmax = type(loss) in LOGITS and not isinstance(loss, no_softmax)
+    if has_softmax and records.use_sigmoid(record):
+        warnings.warn(
+            f'distiller.distill_losses.{name}: {type(loss).__name__} takes the softmax over the '
+            f'classes of {type(head).__name__}, which are independent (sigmoid); '
+            "type='LogSpaceBinaryKLDivergence' fits them.",
+            stacklevel=4,
+        )

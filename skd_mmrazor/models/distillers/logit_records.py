@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from ...utils import expect
 from .logits_modules import (
+    find_logits_module,
     get_class_counts,
     get_head,
     get_last_layer,
     get_width,
-    has_independent_classes,
+    has_sigmoid,
 )
 
 SIDES = ('teacher', 'student')
@@ -30,14 +31,22 @@ class LogitRecords:
     Args:
         distiller (ConfigurableDistiller): The distiller, with its recorders and connectors.
         models (dict[str, nn.Module]): ``'teacher'`` and ``'student'``.
-        logits_modules (dict[str, str]): The modules whose outputs are their logits.
+        logits_module (str | dict[str, str], optional): The module whose output is the
+            logits, of both models or of each; None to find it.
+
+    Raises:
+        ValueError: A model has no such module.
     """
 
-    def __init__(
-        self, distiller: Any, models: dict[str, nn.Module], logits_modules: dict[str, str]
-    ) -> None:
+    def __init__(self, distiller: Any, models: dict[str, nn.Module], logits_module: Any) -> None:
         self.models = models
-        self.logits_modules = logits_modules
+        self.logits_modules: dict[str, str] = (
+            logits_module
+            if isinstance(logits_module, dict)
+            else {side: logits_module or find_logits_module(models[side]) for side in SIDES}
+        )
+        if logits_module is not None:
+            self.check_logits_modules()
         self._recorders = {s: getattr(distiller, f'{s}_recorders').recorders for s in SIDES}
         self._connectors = distiller.connectors
         self._counts = get_class_counts(models['teacher']) | get_class_counts(models['student'])
@@ -115,9 +124,9 @@ class LogitRecords:
         """The head of the teacher that a record is of."""
         return get_head(self.models['teacher'], self.get_source('teacher', record))
 
-    def are_independent(self, record: Any) -> bool:
+    def use_sigmoid(self, record: Any) -> bool:
         """Whether the teacher has a sigmoid for each class of a record."""
-        return has_independent_classes(self.get_teachers_head(record))
+        return has_sigmoid(self.get_teachers_head(record))
 
     def check_logits_modules(self) -> None:
         """Makes sure that the modules of the logits exist.

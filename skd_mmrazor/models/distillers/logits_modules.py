@@ -83,7 +83,7 @@ def get_head(model: nn.Module, source: str) -> nn.Module:
     return next((head for head in owners if head and hasattr(head, 'num_classes')), model)
 
 
-def has_independent_classes(head: nn.Module) -> bool:
+def has_sigmoid(head: nn.Module) -> bool:
     """Whether a head has a sigmoid for each class, and not a softmax over all."""
     loss = getattr(head, 'loss_module', getattr(head, 'loss_cls', None))
     # mmpretrain's focal loss, of its multi-label heads, has no such attribute.

@@ -9,7 +9,7 @@ from mmrazor.models.losses import ChannelWiseDivergence
 from torch import Tensor, nn
 
 from ...utils import error_context, expect, is_number
-from .logit_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
+from .known_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
 from .logit_records import SIDES
 
 

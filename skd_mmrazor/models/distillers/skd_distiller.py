@@ -10,16 +10,14 @@ from mmrazor.models.distillers import BYOTDistiller, ConfigurableDistiller, OFDD
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils import error_context, expect, is_integer
+from ...utils import error_context, expect
+from ..connectors import AttentionSimplifierConnector
 from ..losses import LogSpaceBinaryKLDivergence
-from ..losses.log_space_kl_divergence import check_entropy_grad
 from . import config_checks as checks
-from . import logit_losses
-from .added_logit_loss import add_logit_loss
 from .config_errors import name_loss, name_part
+from .logit_losses import choose_losses, get_common_tau
 from .logit_records import ALL_LEVELS, SIDES, LogitRecords, join_levels
-from .logits_modules import find_logits_module
-from .loss_checks import check_gradient, check_loss, check_mapping, check_numbers
+from .loss_checks import check_gradient, check_loss
 from .target_statistics import compare_targets
 
 
@@ -100,19 +98,8 @@ class SKDDistiller(ConfigurableDistiller):
         log_interval: int = 10,
         **kwargs: Any,
     ) -> None:
-        is_config = isinstance(simplifier, dict) and 'type' in simplifier
-        expect(is_config, 'distiller.simplifier', simplifier, "a dict with a 'type'")
-        check_entropy_grad('distiller.entropy_grad', entropy_grad)
-        names: Any = simplified_losses
-        expected = "a dict like dict(loss_kl='preds_T')"
-        is_named = isinstance(names, dict) and bool(names)
-        expect(names is None or is_named, 'distiller.simplified_losses', names, expected)
-        names, expected = logits_module, f'the name of a module, or a dict of one for {SIDES}'
-        each = names.values() if isinstance(names, dict) and set(names) == set(SIDES) else [names]
-        valid = names is None or all(isinstance(name, str) for name in each)
-        expect(valid, 'distiller.logits_module', names, expected)
-        expect(
-            is_integer(log_interval, 1), 'distiller.log_interval', log_interval, 'an integer > 0'
+        checks.check_arguments(
+            simplifier, simplified_losses, entropy_grad, logits_module, log_interval
         )
         with name_part(kwargs):
             super().__init__(**kwargs)
@@ -135,14 +122,10 @@ class SKDDistiller(ConfigurableDistiller):
         self._step = 0
 
     def prepare_from_student(self, model: BaseModel) -> None:
-        """Initializes the student's recorders.
+        """Initializes the student's recorders, see :meth:`prepare_from_teacher`.
 
         Args:
             model (BaseModel): The student.
-
-        Raises:
-            ValueError: A recorder's source does not exist in the student, or as in
-                :meth:`prepare_from_teacher`.
         """
         with checks.check_sources('student', self.student_recorders, model):
             super().prepare_from_student(model)
@@ -158,8 +141,7 @@ class SKDDistiller(ConfigurableDistiller):
             model (nn.Module): The teacher.
 
         Raises:
-            ValueError: A recorder's source does not exist in the teacher, or the
-                config contradicts the models or itself.
+            ValueError: The config contradicts the models or itself.
         """
         with checks.check_sources('teacher', self.teacher_recorders, model):
             super().prepare_from_teacher(model)
@@ -169,63 +151,28 @@ class SKDDistiller(ConfigurableDistiller):
         self._models[side] = model
         if len(self._models) < len(SIDES):
             return
-        names = self._logits_module
-        if not isinstance(names, dict):
-            names = {s: names or find_logits_module(model) for s, model in self._models.items()}
-        records, self._models = LogitRecords(self, self._models, names), {}
-        if self._logits_module is not None:
-            records.check_logits_modules()
-        self._choose_losses(records)
+        records, self._models = LogitRecords(self, self._models, self._logits_module), {}
+        choose_losses(self, records, self._logit_loss, self._entropy_grad)
         cfg: dict[str, Any] = dict(_scope_='mmrazor') | self._simplifier_cfg
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
         num_classes = checks.get_num_classes(self, records, cfg.get('num_classes'))
         cfg['num_classes'] = num_classes
         if cfg.get('tau') is None:
-            cfg['tau'] = logit_losses.get_common_tau(losses)
-        self._are_independent = any(
+            cfg['tau'] = get_common_tau(losses)
+        self._use_sigmoid = any(
             isinstance(losses[name], LogSpaceBinaryKLDivergence)
-            or records.are_independent(self.loss_forward_mappings[name][argument])
+            or records.use_sigmoid(self.loss_forward_mappings[name][argument])
             for name, argument in self.simplified_losses.items()
         )
-        kind = str(getattr(cfg['type'], '__name__', cfg['type']))
-        is_ours = kind.split('.')[-1] == 'AttentionSimplifierConnector'
-        if self._are_independent and is_ours:  # Smaller logits would make objects likelier.
+        kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+        is_ours = isinstance(kind, type) and issubclass(kind, AttentionSimplifierConnector)
+        if self._use_sigmoid and is_ours:  # Smaller logits would make objects likelier.
             cfg = dict(softening='scale', start_factor=1.0) | cfg
         with torch.random.fork_rng(devices=[]):
             with error_context('distiller.simplifier', self._simplifier_cfg, 'a valid config'):
                 self.simplifier = MODELS.build(cfg)
             checks.check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
-
-    def _choose_losses(self, records: LogitRecords) -> None:
-        """Finds or adds the losses that are simplified, and makes them differentiable."""
-        if not self.simplified_losses:
-            may_add = self._logit_loss is None
-            self.simplified_losses = logit_losses.find_logit_losses(self, records, may_add)
-        is_added = not self.simplified_losses
-        if is_added:
-            self.simplified_losses = add_logit_loss(self, records, self._logit_loss)
-        for name, loss in self.distill_losses.items():
-            check_numbers(name, loss)
-        for name, argument in self.simplified_losses.items():
-            check_mapping(self, name, argument)
-            loss = self.distill_losses[name]
-            # Whether a teacher that is trained receives the gradient of the loss.
-            detach = bool(getattr(loss, 'teacher_detach', False))
-            mapping = self.loss_forward_mappings[name]
-            # A new dict, since several arguments may share one.
-            mapping[argument] = {**mapping[argument], 'simplify': dict(detach=detach)}
-            logit_losses.check_softmax(name, loss, records, mapping[argument])
-            loss = logit_losses.make_differentiable(name, loss, self._entropy_grad)
-            self.distill_losses[name] = loss
-        losses = [self.distill_losses[name] for name in self.simplified_losses]
-        names = [type(loss).__name__ for loss in losses]
-        expected = f'nothing: no loss is added beside {names}, which take logits'
-        valid = is_added or self._logit_loss is None
-        expect(valid, 'distiller.logit_loss', self._logit_loss, expected)
-        valid = not self._entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)
-        expected = f"0: the target's entropy has no part in the gradient of {names}"
-        expect(valid, 'distiller.entropy_grad', self._entropy_grad, expected)
 
     def get_record(self, *args: Any, simplify: Any = None, **kwargs: Any) -> Any:
         """Gets a record, simplified where ``loss_forward_mappings`` says so.
@@ -288,7 +235,7 @@ class SKDDistiller(ConfigurableDistiller):
         self._step, self._unchecked = self._step + 1, []
         if self._step == 1 or self._step % self._log_interval == 0:
             pairs, tau = list(self._simplified.values()), self.simplifier.tau
-            losses.update(compare_targets(pairs, tau, self._are_independent))
+            losses.update(compare_targets(pairs, tau, self._use_sigmoid))
             if hasattr(self.simplifier, 'current_lam'):
                 losses['lam'] = self.simplifier.current_lam.detach()
         self._simplified.clear()

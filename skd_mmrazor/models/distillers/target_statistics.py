@@ -6,7 +6,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def compare_targets(
-    pairs: list[tuple[Tensor, Tensor]], tau: float, are_independent: bool = False
+    pairs: list[tuple[Tensor, Tensor]], tau: float, use_sigmoid: bool = False
 ) -> dict[str, Tensor]:
     """Compares softened teacher logits with their simplified versions.
 
@@ -14,7 +14,7 @@ def compare_targets(
         pairs (list[tuple[Tensor, Tensor]]): Logits before and after, (N, C) or
             (N, C, H, W) each.
         tau (float): Temperature.
-        are_independent (bool): Whether each class has a sigmoid of its own. The entropy
+        use_sigmoid (bool): Whether each class has a sigmoid of its own. The entropy
             is then the sum of the binary entropies. Defaults to False.
 
     Returns:
@@ -25,15 +25,15 @@ def compare_targets(
     # One record at a time, since with many classes a copy of all logits is large.
     same = [b.argmax(dim=1) == a.argmax(dim=1) for b, a in pairs]
     return {
-        'teacher_entropy': _mean([_entropy(before, tau, are_independent) for before, _ in pairs]),
-        'simplified_entropy': _mean([_entropy(after, tau, are_independent) for _, after in pairs]),
+        'teacher_entropy': _mean([_entropy(before, tau, use_sigmoid) for before, _ in pairs]),
+        'simplified_entropy': _mean([_entropy(after, tau, use_sigmoid) for _, after in pairs]),
         'top1_agreement': _mean(same),
     }
 
 
-def _entropy(logits: Tensor, tau: float, are_independent: bool) -> Tensor:
+def _entropy(logits: Tensor, tau: float, use_sigmoid: bool) -> Tensor:
     soft = logits.float() / tau
-    if are_independent:
+    if use_sigmoid:
         parts = torch.special.entr(soft.sigmoid()) + torch.special.entr((-soft).sigmoid())
     else:
         parts = torch.special.entr(soft.softmax(dim=1))
