@@ -46,7 +46,7 @@ def test_inference(tmp_path):
     shutil.copy(work_dir / 'epoch_2.pth', work_dir / 'epoch_60.pth')
     for name in ('configs', 'tools'):
         (tmp_path / name).symlink_to(ROOT / name)
-    found = blocks('inference.md')
+    found = blocks('use_the_student.md')
     assert [language for language, _ in found] == ['bash', 'python', 'python', 'bash', 'python']
     outputs = [
         run(*block, tmp_path)

@@ -191,4 +191,4 @@ def test_other_loops_train_as_the_runner_does(build):
 @pytest.mark.parametrize('name', STEPS)
 def test_the_published_tables_are_those_of_the_results(name):
     table = step.to_markdown(RESULTS[name]['times'], RESULTS[name]['memory'])
-    assert table in (ROOT / 'docs' / 'speed.md').read_text()
+    assert table in (ROOT / 'benchmarks' / 'speed' / 'README.md').read_text()

@@ -76,7 +76,7 @@ def test_the_main_job(teacher, tmp_path):
 
 @pytest.mark.nightly
 def test_skd_does_not_fall_below_its_base(teacher, tmp_path):
-    """Beyond the spread of seeds: the interval of docs/method_study.md, for four seeds."""
+    """Beyond the spread of seeds: the interval of docs/results.md, for four seeds."""
     options = (f'model.teacher_ckpt={teacher / "epoch_60.pth"}', 'train_cfg.val_interval=60')
     configs = (SKD.with_name(SKD.name.removeprefix('skd_')), SKD)
     # Two at a time with two threads each wait for one another: minutes become an hour.
