@@ -11,9 +11,11 @@ Example:
 import argparse
 import os
 import os.path as osp
+import shlex
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import is_cuda_available, is_mlu_available, is_musa_available, is_npu_available
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -114,6 +116,32 @@ def expect_accelerator() -> None:
         raise SystemExit('--amp: found CPUs alone, expected a GPU, NPU, MLU or MUSA device.')
 
 
+def describe_result(runner: Runner) -> str:
+    """Says where the model is that was trained, and how to use it.
+
+    Args:
+        runner (Runner): The runner, after training. Of several processes the first.
+
+    Returns:
+        str: Two sentences with a command; empty where no checkpoint was written.
+    """
+    saved = [runner.message_hub.get_info(f'{which}_ckpt') for which in ('best', 'last')]
+    checkpoint = next((path for path in saved if path and osp.exists(path)), None)
+    if checkpoint is None:
+        return ''
+    # Not the file that was given: here --cfg-options are in it.
+    config = osp.join(runner.work_dir, osp.basename(runner.cfg.filename))
+    folder = osp.relpath(osp.dirname(__file__))
+    if 'distiller' in runner.cfg.model:
+        text = f'The student is in {checkpoint}, beside its teacher. To take it out for use'
+        tool = osp.join(folder, 'model_converters', 'convert_kd_ckpt_to_student.py')
+        options = ['--out-path', osp.join(runner.work_dir, 'student')]
+    else:
+        text = f'The model is in {checkpoint}. To test it'
+        tool, options = osp.join(folder, 'test.py'), []
+    return f'{text}: {shlex.join(["python", tool, config, checkpoint, *options])}'
+
+
 def main() -> None:
     """Builds the runner from the config and trains."""
     args = parse_args()
@@ -126,6 +154,8 @@ def main() -> None:
     cfg.resume = args.resume or cfg.get('resume', False)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.train()
+    if is_main_process() and (text := describe_result(runner)):
+        runner.logger.info(text)
 
 
 if __name__ == '__main__':
