@@ -102,6 +102,25 @@ def test_what_has_no_common_logits_is_refused(name, options, message):
         step(build(cfg), 'mmdet')
 
 
+@pytest.mark.parametrize(
+    ('name', 'source'),
+    [
+        ('ocrnet/ocrnet_hr18s_4xb2-40k_cityscapes-512x1024.py', 'decode_head.1.conv_seg'),
+        # The last head is of sampled points.
+        ('point_rend/pointrend_r50_4xb2-80k_cityscapes-512x1024.py', 'decode_head.0.conv_seg'),
+    ],
+)
+def test_a_cascade_distils_the_map_that_it_predicts(name, source):
+    cfg = load(PSPNET, skd=True)
+    for part in ('architecture', 'teacher'):
+        cfg.model[part].cfg_path = f'mmseg::{name}'
+    cfg.model.distiller = {key: cfg.model.distiller[key] for key in ('type', 'simplifier')}
+    losses, model = first_losses(cfg, 'mmseg')
+    assert model.distiller.teacher_recorders.recorders['loss_skd'].source == source
+    assert losses['distill.loss_skd'] > 0
+    assert model.distiller.simplifier.lam_logit.item() != 0  # It has trained.
+
+
 @pytest.mark.parametrize('path', OWN, ids=str)
 def test_our_config_steps_and_starts_as_its_twin(path):
     package = 'mmseg' if 'segmentation' in path.parts else 'mmdet'

@@ -15,7 +15,7 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 from skd_mmrazor.models import LogSpaceBinaryKLDivergence
-from skd_mmrazor.models.distillers.logits_modules import find_logits_module
+from skd_mmrazor.models.distillers.logits_modules import find_logits_module, find_logits_modules
 
 CLASSES, ANCHORS = 5, 3
 
@@ -217,3 +217,11 @@ def test_an_auxiliary_head_is_left_alone():
 
     model = nn.ModuleDict(dict(auxiliary_head=FCNHead(), decode_head=FCNHead()))
     assert find_logits_module(model) == 'decode_head.conv_seg'
+    # The last of a cascade is what a model predicts with, and needs no warning.
+    cascade = nn.ModuleList([FCNHead(), FCNHead(), FCNHead()])
+    model = nn.ModuleDict(dict(auxiliary_head=FCNHead(), decode_head=cascade))
+    assert find_logits_modules(model) == ['decode_head.2.conv_seg']
+    del cascade[2].conv_seg  # As that of PointRend, whose logits are of sampled points.
+    assert find_logits_modules(model) == ['decode_head.1.conv_seg']
+    two = nn.ModuleDict(dict(head1=FCNHead(), head2=FCNHead()))
+    assert find_logits_modules(two) == ['head1.conv_seg', 'head2.conv_seg']

@@ -1,5 +1,6 @@
 """The modules that compute the logits in the models of OpenMMLab."""
 
+import re
 from typing import Any
 
 from torch import nn
@@ -37,14 +38,19 @@ def find_logits_modules(model: nn.Module) -> list[str]:
 
     Returns:
         list[str]: Those of the heads in :data:`LOGITS_MODULES`, without auxiliary
-        heads; ``'head.fc'`` if there is none.
+        heads, and of a cascade (a list of heads) the last; ``'head.fc'`` if there is none.
     """
-    found = []
-    for name, module in model.named_modules():
+    modules = dict(model.named_modules())
+    found: dict[str, str] = {}
+    for name, module in modules.items():
         kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__name__ in LOGITS_MODULES]
         if kinds and 'auxiliary' not in name:
-            found.append(f'{name}.{LOGITS_MODULES[kinds[0]]}'.lstrip('.'))
-    return found or ['head.fc']
+            source = f'{name}.{LOGITS_MODULES[kinds[0]]}'.lstrip('.')
+            cascade = re.sub(r'\.\d+$', '', name)
+            # PointRend's last head, of sampled points, has no such module.
+            if source in modules or cascade not in found:
+                found[cascade] = source
+    return list(found.values()) or ['head.fc']
 
 
 def find_logits_module(model: nn.Module) -> str:
