@@ -18,23 +18,26 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from skd_mmrazor.utils.command_line import make_parser, run_tool, setting
 from skd_mmrazor.utils.progress import track
 
+from .controls import CONTROLS
 from .published import PUBLISHED
 from .runs import ROOT, Run, train_all
 from .scalars import read_scalars
-from .summary import format_mean, get_machine, plot, summarise, to_markdown, write_csv
+from .summary import Row, format_mean, get_machine, plot, summarise, to_markdown, write_csv
 
 CONFIGS = ROOT / 'configs' / 'cifar100'
-CONTROLS = ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'cifar100'
+CONTROL_CONFIGS = ROOT / 'benchmarks' / 'accuracy' / 'configs' / 'cifar100'
 SUFFIX = '_240e_cifar100'
 # As in configs/_base_/datasets.
 DATASETS = [name + how for name in ('cifar100', 'glyph100') for how in ('', '_in_memory')]
 PAIRS = sorted(p.stem[3 : -len(SUFFIX)] for p in CONFIGS.glob('kd_*.py'))
 METHODS = ['kd', 'skd_kd', 'dkd', 'skd_dkd']
+POSITIVE_CONTROLS = ('dkd_', 'kd-standardised_')
 METRIC = 'accuracy/top1'
 
 
@@ -47,7 +50,7 @@ def parse_args() -> argparse.Namespace:
         '--methods',
         nargs='+',
         default=METHODS,
-        help="also 'student' (alone), 'crd', 'crd-kd', 'skd_crd' …",
+        help=f"also 'student' (alone), 'crd', 'crd-kd', 'skd_crd', {', '.join(CONTROLS)} …",
     )
     add('--seeds', type=int, default=3, help='seeds 0 to SEEDS - 1')
     add('--dataset', choices=DATASETS, default='cifar100')
@@ -73,8 +76,9 @@ def _get_gpus() -> list[str]:
 
 
 def _get_config(pair: str, method: str) -> Path:
+    method, _ = CONTROLS.get(method, (method, ()))
     name = pair.split('_')[1] if method == 'student' else f'{method}_{pair}'
-    control = CONTROLS / f'{name}{SUFFIX}.py'
+    control = CONTROL_CONFIGS / f'{name}{SUFFIX}.py'
     return control if control.exists() else CONFIGS / control.name
 
 
@@ -112,7 +116,10 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
                 more = (f'model.teacher_ckpt={checkpoints[teacher]}', *stores[teacher])
                 config = _get_config(pair, method)
                 more = () if method == 'student' else more
-                run = Run(config, seed, args.work_dir, (*options, *more), env)
+                _, settings = CONTROLS.get(method, ('', ()))
+                alias = f'{method}_{pair}{SUFFIX}' if settings else ''
+                overrides = (*options, *more, *settings)
+                run = Run(config, seed, args.work_dir, overrides, env, alias)
                 students[run.work_dir] = run  # Once, though pairs share a student.
     return list(teachers.values()), list(students.values())
 
@@ -120,32 +127,56 @@ def plan(args: argparse.Namespace) -> tuple[list[Run], list[Run]]:
 def get_control(name: str) -> str:
     """The config that a config is compared with: the same losses without SKD.
 
+    The positive controls, which are better losses than KD's, are compared with KD.
+
     Args:
         name (str): The name of the config.
     """
-    plain = name.removeprefix('skd_')
-    method, networks = plain.split('_', 1)
+    method, networks = name.removeprefix('skd_').split('_', 1)
+    if name.startswith(POSITIVE_CONTROLS):
+        method = 'kd'
+    elif f'skd_{method}' in CONTROLS:
+        method = method.split('-')[0]
+    plain = f'{method}_{networks}'
     control = f'{method}-kd_{networks}'
     added = plain != name and (CONFIGS / f'{control}.py').exists()
     return control if added else plain
 
 
 def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
-    """The accuracy of the best epoch, and the published one, by config.
+    """The accuracy of the best epoch, the published one and the time of a step, by config.
 
     Args:
         runs (list[Run]): The runs.
     """
     best: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     for run in runs:
-        found = [r[METRIC] for r in read_scalars(run.work_dir)['val'] if METRIC in r]
+        scalars = read_scalars(run.work_dir)
+        found = [r[METRIC] for r in scalars['val'] if METRIC in r]
+        times.setdefault(run.name, []).extend(1000 * r['time'] for r in scalars['train'])
         if run.result is not None and found:
-            best.setdefault(run.config.stem, []).append(max(found))
-    names = {run.config.stem: run.config.stem.removesuffix(SUFFIX) for run in runs}
+            best.setdefault(run.name, []).append(max(found))
+    names = {run.name: run.name.removesuffix(SUFFIX) for run in runs}
     return {
         'best epoch': {name: format_mean(values) for name, values in best.items()},
         'published': {name: PUBLISHED.get(short, '') for name, short in names.items()},
+        'ms a step': {name: f'{np.median(each):.0f}' for name, each in times.items() if each},
     }
+
+
+def judge(rows: list[Row]) -> str:
+    """Says where the positive controls are not better than KD.
+
+    Args:
+        rows (list[Row]): The rows of the table.
+    """
+    controls = [row for row in rows if row.name.startswith(POSITIVE_CONTROLS) and row.base]
+    return '\n'.join(
+        f'{row.name} is not shown to be better than KD here, so nothing can be read from SKD + KD.'
+        for row in controls
+        if not row.paired.mean() - row.half > 0
+    )
 
 
 def print_cost(runs: list[Run], args: argparse.Namespace) -> None:
@@ -157,15 +188,15 @@ def print_cost(runs: list[Run], args: argparse.Namespace) -> None:
     """
     from .cost import measure  # It builds models.
 
-    count = Counter(run.config for run in runs if run.result is None)
-    runs_by_config = {run.config: run for run in runs}
+    count = Counter(run.name for run in runs if run.result is None)
+    runs_by_name = {run.name: run for run in runs}
     unit = 'GPU' if args.gpus != [''] else 'CPU'
     hours = megabytes = 0.0
     print(f'\n| config | runs | ms a step | {unit} hours each | MB each |\n' + '|---' * 5 + '|')
-    for config, number in track(count.items(), 'configs', len(count)):
-        cost = measure(runs_by_config[config])
+    for name, number in track(count.items(), 'configs', len(count)):
+        cost = measure(runs_by_name[name])
         each = cost.hours(args.epochs)
-        cells = config.stem, number, f'{cost.step:.1f}', f'{each:.2f}', f'{cost.megabytes:.0f}'
+        cells = name, number, f'{cost.step:.1f}', f'{each:.2f}', f'{cost.megabytes:.0f}'
         print(f'| {" | ".join(map(str, cells))} |', flush=True)
         hours += number * each
         megabytes += number * cost.megabytes
@@ -192,6 +223,7 @@ def main() -> None:
     failed = train_all(students, args.gpus)
     rows = summarise(teachers + students, METRIC, get_control)
     table = to_markdown(rows, METRIC, get_columns(teachers + students))
+    table = f'{table}\n\n{judge(rows)}'.rstrip()
     print('\n' + table)
     (args.work_dir / 'results.md').write_text(table + '\n')
     write_csv(rows, args.work_dir / 'results.csv')

@@ -36,6 +36,7 @@ class Run:
         folder (Path): Where all runs are; this one's is ``folder/name/seedN``.
         options (tuple[str]): Overrides of the config, ``key=value``.
         env (dict[str, str]): Environment variables that the config reads.
+        alias (str): The name, where it is not that of the config.
     """
 
     config: Path
@@ -43,11 +44,17 @@ class Run:
     folder: Path
     options: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    alias: str = ''
+
+    @property
+    def name(self) -> str:
+        """What the results of the config and its options are called."""
+        return self.alias or self.config.stem
 
     @property
     def work_dir(self) -> Path:
         """Folder of checkpoints, logs and the result."""
-        return self.folder / self.config.stem / f'seed{self.seed}'
+        return self.folder / self.name / f'seed{self.seed}'
 
     @property
     def result(self) -> dict | None:
@@ -58,7 +65,9 @@ class Run:
     @property
     def environment(self) -> dict[str, str]:
         """All environment variables of the run."""
-        return {**os.environ, **self.env}
+        # A config may import from benchmarks.
+        paths = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+        return {**os.environ, 'PYTHONPATH': paths, **self.env}
 
     @property
     def settings(self) -> dict:
@@ -80,7 +89,7 @@ class Run:
         return [sys.executable, script, *paths, '--cfg-options', *options]
 
     def __str__(self) -> str:
-        return f'{self.config.stem}, seed {self.seed}'
+        return f'{self.name}, seed {self.seed}'
 
 
 def add_arguments(parser: argparse.ArgumentParser, work_dir: Path) -> None:

@@ -66,7 +66,7 @@ def summarise(runs: list[Run], metric: str, base: Base = None) -> list[Row]:
     values: dict[str, dict[int, float]] = {}
     for run in runs:
         if run.result is not None:
-            values.setdefault(run.config.stem, {})[run.seed] = run.result[metric]
+            values.setdefault(run.name, {})[run.seed] = run.result[metric]
     return pair(values, base)
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config, DictAction
+from mmrazor.registry import MODELS
 from scipy import stats
 
 from benchmarks.accuracy.cifar100 import (
@@ -19,9 +22,11 @@ from benchmarks.accuracy.cifar100 import (
     PAIRS,
     get_columns,
     get_control,
+    judge,
     parse_args,
     plan,
 )
+from benchmarks.accuracy.controls import CONTROLS
 from benchmarks.accuracy.runs import Run, make_runs, train_all
 from benchmarks.accuracy.summary import plot, summarise, to_markdown, write_csv
 
@@ -174,7 +179,7 @@ def test_the_table_has_the_best_epoch_and_what_was_published(tmp_path):
     head, _, kd, dkd, skd, *_ = [
         [c.strip() for c in x.split('|')[1:-1]] for x in table.splitlines()
     ]
-    assert head[4:] == ['best epoch', 'published']
+    assert head[4:6] == ['best epoch', 'published']
     assert kd[1:3] == ['71.50 ± 2.12', '2']
     assert kd[4] == '73.00 ± 1.41'
     assert re.fullmatch(
@@ -189,6 +194,60 @@ def test_controls_of_the_benchmark_lie_beside_it(monkeypatch):
     _, students = plan(cifar100(monkeypatch, *arguments, '--seeds', '1'))
     folders = [run.config.parent.relative_to(ROOT) for run in students]
     assert folders == [Path('configs/cifar100'), Path('benchmarks/accuracy/configs/cifar100')]
+
+
+def test_a_control_is_another_config_with_settings(monkeypatch):
+    arguments = ('--pairs', 'vgg13_vgg8', '--methods', 'skd_kd', *CONTROLS, '--seeds', '1')
+    _, students = plan(cifar100(monkeypatch, *arguments))
+    assert len({run.work_dir for run in students}) == len(students) == 1 + len(CONTROLS)
+    built = {}
+    for run in students:
+        cfg = Config.fromfile(run.config)
+        options = (option.split('=', 1) for option in run.options)
+        cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in options})
+        cfg.model.teacher_ckpt = None
+        built[run.name.split('_vgg')[0]] = MODELS.build(cfg.model).distiller
+
+    def get_loss(name):
+        return built[name].distill_losses['loss_kl']
+
+    default = built['skd_kd'].simplifier.max_lam
+    assert built['skd_kd-half'].simplifier.max_lam == 0.5 != default
+    assert built['skd_kd-classes'].simplifier.attend_over == 'classes'
+    assert get_loss('skd_kd-entropy').entropy_grad == 1 != get_loss('skd_kd').entropy_grad
+    logits = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
+    simplifier = built['skd_kd-soft'].simplifier.train()
+    simplifier.init_weights()
+    soft = simplifier(5 * logits) / 4
+    torch.testing.assert_close(soft.softmax(1), (0.625 * 5 * logits / 4).softmax(1))
+    loss = get_loss('kd-standardised')
+    teacher = torch.randn(4, 100, generator=torch.Generator().manual_seed(1))
+    expected = loss(logits, teacher)
+    torch.testing.assert_close(loss(3 * logits + 1, 0.5 * teacher - 2), expected)
+    assert expected > 1e-3
+
+
+def test_students_share_the_store_of_their_teacher(monkeypatch, tmp_path):
+    arguments = ('--pairs', 'vgg13_vgg8', 'resnet56_resnet20', '--store', str(tmp_path))
+    teachers, students = plan(cifar100(monkeypatch, *arguments, '--methods', 'kd', 'student'))
+    key = 'default_hooks.stored_teacher.path='
+    found = {run.name: [o for o in run.options if o.startswith(key)] for run in students}
+    assert found['kd_vgg13_vgg8_240e_cifar100'] == [f'{key}{tmp_path}/vgg13']
+    assert found['kd_resnet56_resnet20_240e_cifar100'] == [f'{key}{tmp_path}/resnet56']
+    assert found['vgg8_240e_cifar100'] == [] == [o for o in teachers[0].options if key in o]
+
+
+@pytest.mark.parametrize(('dkd', 'said'), [((74.0, 74.5), True), ((75.0, 75.2), False)])
+def test_skd_is_read_only_where_a_positive_control_holds(tmp_path, dkd, said):
+    values = {'kd_a_b': (73.0, 73.2), 'dkd_a_b': dkd, 'skd_kd-half_a_b': (73.5, 73.6)}
+    runs = [
+        finished(tmp_path, name, seed, value)
+        for name, each in values.items()
+        for seed, value in enumerate(each)
+    ]
+    rows = summarise(runs, METRIC, get_control)
+    assert [row.base for row in rows] == ['', 'kd_a_b', 'kd_a_b']
+    assert judge(rows).startswith('dkd_a_b is not shown') == said
 
 
 def test_an_unknown_method_is_refused(monkeypatch, capsys):
