@@ -5,7 +5,6 @@ networks, the data or the length of the training do not show what a better targe
 """
 
 from mmrazor.models.losses import KLDivergence
-from mmrazor.registry import MODELS
 from torch import Tensor
 
 _SIMPLIFIER = 'model.distiller.simplifier'
@@ -16,8 +15,7 @@ CONTROLS: dict[str, tuple[str, tuple[str, ...]]] = {
     'kd-standardised': (
         'kd',
         (
-            'custom_imports.imports=[skd_mmrazor,benchmarks.accuracy.controls]',
-            f'{_KL}.type=StandardisedKLDivergence',
+            f'{_KL}.type=benchmarks.accuracy.controls.StandardisedKLDivergence',
             f'{_KL}.tau=2',
             f'{_KL}.loss_weight=9',
         ),
@@ -43,7 +41,6 @@ CONTROLS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@MODELS.register_module()
 class StandardisedKLDivergence(KLDivergence):
     """KL divergence of logits that have a mean of 0 and a deviation of 1 in each sample.
 
