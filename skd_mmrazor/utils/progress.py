@@ -20,7 +20,7 @@ def make_bar(**options: Any) -> Progress:
     Args:
         **options (Any): More for ``rich.progress.Progress``.
     """
-    console = Console(stderr=True)
+    console = _stderr()
     return Progress(
         *(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()),
         **dict(auto_refresh=False, transient=True, disable=not console.is_terminal, **options),
@@ -49,4 +49,9 @@ def busy(what: str) -> AbstractContextManager:
     Args:
         what (str): What is being done.
     """
-    return Console(stderr=True).status(what)
+    return _stderr().status(what)
+
+
+def _stderr() -> Console:
+    # In a notebook, rich would ask for widgets, or write the codes of a terminal.
+    return Console(stderr=True, force_terminal=sys.stderr.isatty(), force_jupyter=False)

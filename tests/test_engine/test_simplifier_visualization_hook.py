@@ -165,19 +165,22 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     assert labels == [[info['gt_label']] for info in infos]
     assert classes == [str(digit) for digit in range(10)]
     assert title.startswith('Epoch 1 ')
-    assert 'λ = +0.500' in title
+    assert 's = 0.25   ·   λ = +0.500' in title
     assert attention.shape == (8, 8)
 
     pixels = torch.from_numpy(np.stack(images))[:, None].float()
     inputs = (pixels - 78.4) / 96.1
     with torch.no_grad():
         teacher, student = (m(inputs) for m in (model.teacher, model.student))
-        simplified = model.distiller.simplifier(teacher)
+        # In training mode, and so softened: these are its first steps.
+        simplified = model.distiller.simplifier.train()(teacher)
+        factor = model.distiller.simplifier.current_factor
+    assert factor < 0.3
     for name, z in dict(teacher=teacher, simplified=simplified, student=student).items():
         assert np.allclose(scores[name], (z / 4).softmax(dim=1), atol=1e-6), name
     assert not np.allclose(scores['teacher'], scores['simplified'], atol=1e-3)
     # The attention that is drawn gives the target that is drawn.
-    soft = (teacher / 4).log_softmax(dim=1)
+    soft = (factor * teacher / 4).log_softmax(dim=1)
     mixed = 0.5 * soft + 0.5 * torch.from_numpy(attention) @ soft
     assert np.allclose(scores['simplified'], mixed.softmax(dim=1), atol=1e-5)
     assert not np.allclose(attention, np.eye(8), atol=1e-2)

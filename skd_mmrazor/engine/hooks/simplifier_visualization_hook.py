@@ -23,8 +23,8 @@ class SimplifierVisualizationHook(Hook):
     """Draws the simplified targets of some validation images.
 
     Every few epochs, for the images about which the teacher is least sure: the
-    image, and the distributions of the teacher, of the simplified target and of
-    the student as bars, all at the temperature of the loss; beside them the
+    image, and the distributions of the teacher, of the target that the loss receives now,
+    and of the student as bars, all at the temperature of the loss; beside them the
     attention, among the images of the batch or among the classes. The picture
     goes to the visualizer's backends: to ``vis_data/vis_image`` of the run with
     mmengine's ``LocalVisBackend``, to TensorBoard with ``TensorboardVisBackend``.
@@ -117,10 +117,14 @@ class SimplifierVisualizationHook(Hook):
         data = pseudo_collate([dataset[i] for i in indices])
         teacher, student = _get_logits(model, data)
         simplifier = model.distiller.simplifier
+        # It softens in training mode alone. Its parts stay in evaluation mode.
+        simplifier.training = True
         logits = {'teacher': teacher, 'simplified': simplifier(teacher), 'student': student}
         scores = {k: (z / simplifier.tau).softmax(dim=1).cpu().numpy() for k, z in logits.items()}
         has_attention = hasattr(simplifier, 'get_attention')
         title = f'Epoch {runner.epoch + 1}   ·   τ = {simplifier.tau:g}'
+        if hasattr(simplifier, 'current_factor'):
+            title += f'   ·   s = {simplifier.current_factor:.2f}'
         if hasattr(simplifier, 'current_lam'):
             title += f'   ·   λ = {float(simplifier.current_lam):+.3f}'.replace('-', '−')
         classes = (dataset.metainfo or {}).get('classes') or range(teacher.shape[1])
