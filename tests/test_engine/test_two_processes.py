@@ -69,6 +69,17 @@ def test_distillation_that_stops_needs_find_unused_parameters(ranks):
         assert 'parameters that were not used in producing loss' in rank['error']
 
 
+def test_processes_fill_and_read_one_store(ranks):
+    """The run that reads runs no teacher, and trains the student of the run that wrote."""
+    for rank in ranks:
+        writer, reader = rank['stored']
+        assert writer['stored']
+        assert writer['rows'] == [(0, 16)] * 2
+        assert reader['rows'] == [(16, 0)] * 2
+        assert difference(reader['weights'], writer['weights']) == 0
+    assert difference(ranks[0]['stored'][0]['weights'], ranks[1]['stored'][0]['weights']) == 0
+
+
 @pytest.mark.skipif(not FSDP_ON_CPU, reason='FSDP of this torch needs a GPU')
 def test_fsdp_trains_as_ddp_does_and_saves_the_whole_model(folder, ranks):
     for key, values in ranks[0]['ddp'].items():

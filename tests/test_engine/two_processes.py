@@ -7,17 +7,17 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.dist import get_rank, init_dist
+from mmengine.dist import barrier, get_rank, init_dist
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
-from mmengine.runner import FlexibleRunner
+from mmengine.runner import FlexibleRunner, Runner
 from mmrazor.registry import MODELS
 from packaging.version import Version
 
-import skd_mmrazor  # noqa: F401
+from skd_mmrazor.engine import StoredTeacherHook
 
 from ..conftest import algorithm, batch, distiller
-from .runs import logged, student, teacher, train, weights
+from .runs import loader, logged, run_config, student, teacher, train, weights
 
 STRONG = dict(type='AttentionSimplifierConnector', learn_lam=False, max_lam=0.5, start_factor=1)
 STEPS = 3
@@ -122,12 +122,47 @@ def train_by_strategy(work_dir, **strategy):
     return {key: logged(runner, key) for key in keys}
 
 
+def train_from_store(work_dir, store):
+    """For two epochs, in each of which a process has half of the images."""
+    hook = CountingHook(str(store))
+    runner = Runner.from_cfg(
+        run_config(
+            work_dir,
+            launcher='pytorch',
+            train_cfg=dict(by_epoch=True, max_epochs=2),
+            train_dataloader=dict(
+                loader('train', 32, 8), sampler=dict(type='DefaultSampler', shuffle=True)
+            ),
+        )
+    )
+    runner.register_hook(hook)
+    runner.train()
+    barrier()  # The other process may still be writing.
+    stored = all(hook.store.get_stored(view).all() for view in (0, 1))
+    return dict(weights=weights(runner.model), rows=hook.rows, stored=bool(stored))
+
+
+class CountingHook(StoredTeacherHook):
+    """Keeps the numbers of rows that were read and computed in each epoch."""
+
+    def before_train(self, runner):
+        super().before_train(runner)
+        self.rows = []
+
+    def after_train_epoch(self, runner):
+        self.rows.append((self.read, self.computed))
+        super().after_train_epoch(runner)
+
+
 def main():
     init_dist('pytorch')  # The backend is mmengine's default, 'nccl'.
     folder = Path(sys.argv[1])
     results = {name: train_in_two(name) for name in distillers()}
     results['accumulated'] = train_in_two('classes', accumulative_counts=2)
     results['stopped'] = stop_distillation(folder / 'stopped', True)
+    results['stored'] = [
+        train_from_store(folder / name, folder / 'store') for name in ('writer', 'reader')
+    ]
     results['ddp'] = train_by_strategy(folder / 'ddp', type='DDPStrategy')
     if FSDP_ON_CPU:
         wrapper = dict(type='MMFullyShardedDataParallel', device_id='cpu')
