@@ -1,10 +1,13 @@
 """Shared by all tests: small models, and Python processes of their own."""
 
 import functools
+import json
 import os
+import select
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -57,21 +60,40 @@ def once_per_run(tmp_path_factory, name, make):
     return folder
 
 
-def run_python(*arguments, check=True, returncode=0):
-    """Runs a fresh interpreter; returns its output, stdout and stderr together."""
-    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    result = subprocess.run(
-        [sys.executable, '-W', 'ignore', *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, 'PYTHONPATH': path},
+@functools.cache
+def start_fork_server():
+    """Starts the process of ``fork_server.py`` that this one's programs are forks of."""
+    return subprocess.Popen(
+        [sys.executable, '-W', 'ignore', ROOT / 'tests' / 'fork_server.py'],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         text=True,
-        timeout=900,
     )
+
+
+def run_python(*arguments, check=True, returncode=0, fresh=False):
+    """Runs a Python program; returns its output, stdout and stderr together.
+
+    It runs in a process in which torch, torchvision and mmengine are already imported,
+    unless it is asked for a fresh one.
+    """
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    argv, env = [*map(str, arguments)], {**os.environ, 'PYTHONPATH': path}
+    with tempfile.NamedTemporaryFile() as output:
+        if fresh:
+            command = [sys.executable, '-W', 'ignore', *argv]
+            result = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output)
+            found = result.returncode
+        else:
+            server = start_fork_server()
+            request = dict(argv=argv, cwd=str(ROOT), env=env, output=output.name)
+            print(json.dumps(request), file=server.stdin, flush=True)
+            assert select.select([server.stdout], [], [], 900)[0], Path(output.name).read_text()
+            found = int(server.stdout.readline())
+        text = Path(output.name).read_text()
     if check:
-        assert result.returncode == returncode, result.stdout[-4000:]
-    return result.stdout
+        assert found == returncode, text[-4000:]
+    return text
 
 
 def classifier(width, num_classes=10):

@@ -34,7 +34,13 @@ def programs(tmp_path_factory):
         def run(module):
             (folder / f'by_{module}').mkdir()
             output = folder / f'by_{module}.json'
-            run_python('tests/plain_program.py', folder / f'by_{module}', output, *module.split())
+            run_python(
+                'tests/plain_program.py',
+                folder / f'by_{module}',
+                output,
+                *module.split(),
+                fresh=True,
+            )
 
         with ThreadPoolExecutor() as threads:
             list(threads.map(run, modules))

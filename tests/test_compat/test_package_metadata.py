@@ -37,7 +37,7 @@ def test_finds_a_module_of_another_name():
 def test_mmengine_uses_them_where_pkg_resources_is_gone():
     assert mmengine.utils.is_installed is package_metadata.is_installed
     code = "from mmengine.utils import is_installed; is_installed('mmpretrain')"
-    assert "No module named 'pkg_resources'" in run_python('-c', code, check=False)
+    assert "No module named 'pkg_resources'" in run_python('-c', code, check=False, fresh=True)
 
 
 def test_mmengine_keeps_its_own_where_pkg_resources_is_there(tmp_path):
@@ -50,7 +50,7 @@ before = mmengine.utils.is_installed
 import skd_mmrazor
 assert mmengine.utils.is_installed is before
 """
-    run_python('-c', code)
+    run_python('-c', code, fresh=True)
 
 
 def test_a_config_of_another_package_resolves():

@@ -36,7 +36,7 @@ def import_with(tmp_path, module, source):
     package.mkdir()
     (package / '__init__.py').write_text(source)
     code = f'import sys; sys.path.insert(0, {str(tmp_path)!r}); import skd_mmrazor'
-    return run_python('-c', code, check=False).strip().splitlines()[-1]
+    return run_python('-c', code, check=False, fresh=True).strip().splitlines()[-1]
 
 
 def test_import_with_a_newer_mmcv(tmp_path):
@@ -53,7 +53,7 @@ def test_import_with_a_torchvision_of_another_build(tmp_path):
 
 def test_import_without_mmcv():
     code = "import sys; sys.modules['mmcv'] = None; import skd_mmrazor"
-    last = run_python('-c', code, check=False).strip().splitlines()[-1]
+    last = run_python('-c', code, check=False, fresh=True).strip().splitlines()[-1]
     assert 'needs mmcv>=2.0.0,<=2.1.0, which is not installed: pip install' in last
 
 
@@ -68,4 +68,6 @@ def test_setup_declares_what_mmrazor_forgot():
     """mmrazor imports joblib and does not declare it."""
     assert '"joblib"' in (ROOT / 'pyproject.toml').read_text()
     code = "import sys; sys.modules['joblib'] = None; import skd_mmrazor"
-    assert 'ModuleNotFoundError: import of joblib' in run_python('-c', code, check=False)
+    assert 'ModuleNotFoundError: import of joblib' in run_python(
+        '-c', code, check=False, fresh=True
+    )
