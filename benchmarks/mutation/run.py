@@ -60,7 +60,7 @@ def try_tests(tests: list[str], timeout: float) -> str:
     """Runs tests in a fork, until the first that fails."""
     pid = os.fork()
     if pid == 0:
-        os.setsid()
+        os.setpgrp()
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(null, stream)
