@@ -208,12 +208,9 @@ class SKDDistiller(ConfigurableDistiller):
             "type='SingleTeacherDistill' does"
         )
         expect(bool(buffer), f'distiller.{side}_recorders.{recorder}', buffer, expected)
-        levels = [
-            super(SKDDistiller, self).get_record(
-                recorder, from_student, **dict(kwargs, record_idx=i)
-            )
-            for i in range(len(buffer))
-        ]
+        get_level = super().get_record
+        indices = [dict(kwargs, record_idx=i) for i in range(len(buffer))]
+        levels = [get_level(recorder, from_student, **index) for index in indices]
         return join_levels(levels, self.simplifier.num_classes)
 
     def compute_distill_losses(self) -> dict[str, Tensor]:
