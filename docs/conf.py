@@ -34,7 +34,7 @@ nitpick_ignore = [
         *('BaseDataset', 'BaseModel', 'DataLoader', 'DataSample', 'Evaluator', 'Runner', 'Tensor'),
         *('nn.Module', 'optional'),
     )
-] + [('py:func', 'torch.nn.functional.kl_div')]
+] + [('py:exc', 'UnpicklingError'), ('py:func', 'torch.nn.functional.kl_div')]
 linkcheck_ignore = [r'https://download\.openmmlab\.com/.*']
 
 
