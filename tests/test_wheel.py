@@ -92,6 +92,16 @@ def train(python, cwd, *options):
     return run(python, '-W', 'ignore', tool, 'mine.py', *options, cwd=cwd)
 
 
+def test_mim_finds_the_configs_by_their_data_and_their_results(python, tmp_path):
+    options = ('--dataset', 'digits', '--condition', 'digits/top_1_accuracy>98')
+    found = run(
+        python, '-W', 'ignore', '-m', 'mim', 'search', 'skd_mmrazor', *options, cwd=tmp_path
+    )
+    names = set(re.findall(r'config id: (\S+)', found))
+    student = 'resnet14-w16_resnet10-w4_60e_digits'
+    assert names == {'resnet14-w16_60e_digits', f'skd_dkd_{student}'}
+
+
 def test_it_carries_what_mim_looks_for(python):
     (mim,) = python.parent.parent.glob('lib/*/site-packages/skd_mmrazor/.mim')
     assert (mim / 'model-index.yml').exists()
