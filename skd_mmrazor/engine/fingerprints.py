@@ -1,13 +1,12 @@
-"""Hashes and descriptions that identify a teacher, a data set or a pipeline."""
+"""Hashes that identify a teacher or a data set."""
 
-import functools
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
+
+from ..utils.descriptions import describe, to_bytes
 
 
 def hash_model(model: nn.Module) -> str:
@@ -25,7 +24,7 @@ def hash_model(model: nn.Module) -> str:
         found.update(f'{name} {type(module).__name__} {module.extra_repr()}\n'.encode())
     for name, value in model.state_dict().items():
         found.update(name.encode())
-        found.update(_to_bytes(value))
+        found.update(to_bytes(value))
     return found.hexdigest()
 
 
@@ -45,43 +44,3 @@ def describe_dataset(dataset: Any) -> dict:
         for i in range(len(dataset)):
             found.update(repr(describe(dataset.get_data_info(i))).encode())
     return dict(type=type(dataset).__name__, hash=found.hexdigest())
-
-
-def describe(value: Any) -> Any:
-    """Describes an object by its type and its attributes, in types of JSON.
-
-    Args:
-        value (Any): The object, such as a transform. Arrays of more than 64 elements
-            are hashed. Of a module the public attributes and the buffers count.
-
-    Returns:
-        Any: Equal for objects that were built from the same config.
-    """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (np.ndarray, Tensor)):
-        value = torch.as_tensor(value)
-        if value.numel() <= 64:
-            return value.tolist()
-        return hashlib.sha256(_to_bytes(value)).hexdigest()
-    if isinstance(value, Mapping):
-        return {str(k): describe(v) for k, v in value.items()}
-    if isinstance(value, functools.partial):
-        return [describe(value.func), describe(value.args), describe(value.keywords)]
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(repr, value))
-    if isinstance(value, (list, tuple)):
-        return [describe(v) for v in value]
-    if isinstance(value, type) or (callable(value) and hasattr(value, '__qualname__')):
-        return f'{value.__module__}.{value.__qualname__}'
-    attributes = dict(getattr(value, '__dict__', {}))
-    if isinstance(value, nn.Module):
-        public = {k: v for k, v in attributes.items() if k[0] != '_' and k != 'training'}
-        attributes = {**public, **dict(value.named_buffers())}
-    return dict(type=type(value).__qualname__, **{k: describe(v) for k, v in attributes.items()})
-
-
-def _to_bytes(value: Tensor) -> memoryview:
-    return value.detach().cpu().flatten().view(torch.uint8).numpy().data

@@ -15,7 +15,7 @@ from ..datasets.augmentation_seed import AugmentationSeed, seeded
 from ..datasets.logit_store import LogitStore
 from ..models.utils import difference
 from ..utils import expect
-from .utils import expect_frozen_teacher, get_model, get_torch_states
+from .utils import expect_frozen_teacher, get_model, get_sampler, get_torch_states
 
 NAME = 'StoredTeacherHook'
 _SAMPLERS = (DefaultSampler, RandomSampler, SequentialSampler)
@@ -68,8 +68,7 @@ def check_dataloader(loader: DataLoader) -> None:
     Raises:
         ValueError: The sampler or the collate function is not a known one.
     """
-    # With a batch sampler, the loader's own sampler is a placeholder.
-    sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
+    sampler = get_sampler(loader)
     known = type(sampler) in _SAMPLERS
     expected = "'DefaultSampler', by which an image is augmented once in an epoch"
     expect(known, f'{NAME}: train_dataloader.sampler.type', type(sampler).__name__, expected)

@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmrazor.models import SingleTeacherDistill
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from ..utils import expect
 
@@ -67,6 +68,38 @@ def expect_frozen_teacher(runner: Runner, name: str) -> Any:
         found = getattr(model, key)
         expect(found == value, f'{name}: model.{key}', found, str(value))
     return model
+
+
+def get_sampler(dataloader: DataLoader) -> Any:
+    """The sampler of a data loader."""
+    # With a batch sampler, the loader's own sampler is a placeholder.
+    return getattr(dataloader.batch_sampler, 'sampler', dataloader.sampler)
+
+
+def replace_forward(model: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Replaces the teacher's ``forward`` in the training steps.
+
+    Args:
+        model (SingleTeacherDistill): The algorithm.
+        forward (Callable): Takes ``inputs`` and ``data_samples``.
+
+    Returns:
+        Callable: The one that is replaced; :func:`restore_forward` undoes it.
+    """
+    original = model.teacher.forward
+
+    def choose(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
+        if mode == 'loss' and model.training:
+            return forward(inputs, data_samples)
+        return original(inputs, data_samples, mode=mode)
+
+    model.teacher.forward = choose
+    return original
+
+
+def restore_forward(model: Any) -> None:
+    """Gives a teacher its own ``forward``, however often it was replaced."""
+    vars(model.teacher).pop('forward', None)
 
 
 def get_torch_states(gpus: list[torch.device]) -> list[Tensor]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
-from skd_mmrazor.engine.fingerprints import describe, describe_dataset, hash_model
+from skd_mmrazor.engine.fingerprints import describe_dataset, hash_model
+from skd_mmrazor.utils.descriptions import describe
 
 from ..conftest import classifier
 

@@ -9,6 +9,8 @@ from mmengine.runner import Runner, set_random_seed
 from mmrazor.registry import HOOKS
 from torch.utils.data import DataLoader
 
+from ..utils import get_sampler
+
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
@@ -45,9 +47,7 @@ class EpochSeedHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        dataloader = runner.train_dataloader
-        # With a batch sampler, the loader's own sampler is a placeholder.
-        sampler = getattr(dataloader.batch_sampler, 'sampler', dataloader.sampler)
+        sampler = get_sampler(runner.train_dataloader)
         if hasattr(sampler, 'seed'):
             # Resuming restores the message hub, loading a checkpoint does not.
             sampler.seed = runner.message_hub.get_info('sampler_seed', sampler.seed)

@@ -15,6 +15,8 @@ from ..utils import (
     get_model,
     get_torch_states,
     keep_random_state,
+    replace_forward,
+    restore_forward,
 )
 
 _NAME = 'FrozenTeacherHook'
@@ -127,24 +129,14 @@ class FrozenTeacherHook(Hook):
         if self.frozen is not None:
             return
         model = get_model(runner)
-        original = model.teacher.forward
         with keep_random_state():  # The preprocessor may mix batches at random.
             data = model.data_preprocessor(copy.deepcopy(data_batch), training=True)
             # What the teacher's own forward receives, after hooks that change it.
             model.teacher.forward = lambda *batch: batch
             inputs, samples = model.teacher(data['inputs'], data.get('data_samples'))
             del model.teacher.forward
-        frozen = self._prepare(model, inputs, samples, runner)
-
-        def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
-            return (
-                frozen(inputs, data_samples)
-                if mode == 'loss' and model.training
-                else original(inputs, data_samples, mode=mode)
-            )
-
-        model.teacher.forward = forward
-        self.frozen = frozen
+        self.frozen = self._prepare(model, inputs, samples, runner)
+        replace_forward(model, self.frozen)
 
     def after_train(self, runner: Runner) -> None:
         """Restores the teacher's own ``forward``.
@@ -153,7 +145,7 @@ class FrozenTeacherHook(Hook):
             runner (Runner): The runner of the training process.
         """
         if self.frozen is not None:
-            del get_model(runner).teacher.forward
+            restore_forward(get_model(runner))
             self.frozen = None
 
     def _prepare(self, model: Any, inputs: Any, data_samples: Any, runner: Runner) -> FrozenTeacher:

@@ -18,7 +18,8 @@ from ...datasets.augmentation_seed import (
 )
 from ...datasets.logit_store import LogitStore
 from ...utils import expect, is_integer
-from ..fingerprints import describe, describe_dataset, hash_model
+from ...utils.descriptions import describe
+from ..fingerprints import describe_dataset, hash_model
 from ..stored_teacher_checks import (
     NAME,
     TeacherProbe,
@@ -26,7 +27,7 @@ from ..stored_teacher_checks import (
     check_dataloader,
     check_model,
 )
-from ..utils import expect_epochs, get_model
+from ..utils import expect_epochs, get_model, replace_forward, restore_forward
 from .frozen_teacher_hook import FrozenTeacherHook
 
 
@@ -88,17 +89,14 @@ class StoredTeacherHook(Hook):
             valid = count is None or is_integer(count, 1)
             expect(valid, f'{NAME}: {key}', count, 'None or an integer of at least 1')
         expect(is_integer(seed, 0), f'{NAME}: seed', seed, 'an integer of at least 0')
-        known = isinstance(eval_mode, bool)
-        expect(known, f'{NAME}: eval_mode', eval_mode, 'True or False')
+        expect(isinstance(eval_mode, bool), f'{NAME}: eval_mode', eval_mode, 'True or False')
         self.path = path
-        self.dtype = dtype
-        self.top_k = top_k
+        self.dtype, self.top_k = dtype, top_k
         self.views = views
         self.eval_mode = eval_mode
         self.seed = AugmentationSeed(seed)
         # The numbers of rows that were read, and of images that the teacher was run on.
-        self.read = 0
-        self.computed = 0
+        self.read = self.computed = 0
         self._prepared = False
         # The error after which nothing more is stored.
         self.write_error: OSError | None = None
@@ -116,10 +114,10 @@ class StoredTeacherHook(Hook):
         model = get_model(runner)
         check_model(runner)
         expect_epochs(runner, self)
-        loader = runner.train_dataloader
-        check_dataloader(loader)
-        seed_augmentation(loader.dataset, self.seed, f'{NAME}: train_dataloader.dataset')
-        images = getattr(loader.dataset, 'dataset', loader.dataset)
+        check_dataloader(runner.train_dataloader)
+        dataset = runner.train_dataloader.dataset
+        seed_augmentation(dataset, self.seed, f'{NAME}: train_dataloader.dataset')
+        images = getattr(dataset, 'dataset', dataset)
         # Before they are used: some transforms keep the files that they opened.
         pipeline = [describe(transform) for transform in images.pipeline.transforms]
         frozen = next((h for h in runner.hooks if isinstance(h, FrozenTeacherHook)), None)
@@ -130,12 +128,11 @@ class StoredTeacherHook(Hook):
         precision = (frozen and frozen.dtype) or str(logits.dtype).removeprefix('torch.')
         classes = logits.shape[1]
         self._teacher_hash = hash_model(model.teacher)
-        if self.top_k is not None:
-            valid = self.top_k < classes
-            expect(valid, f'{NAME}: top_k', self.top_k, f'less than the {classes} classes')
+        valid = self.top_k is None or self.top_k < classes
+        expect(valid, f'{NAME}: top_k', self.top_k, f'less than the {classes} classes')
         header = dict(
             version=1,
-            samples=len(loader.dataset),
+            samples=len(dataset),
             classes=classes,
             dtype=self.dtype,
             top_k=self.top_k,
@@ -144,7 +141,7 @@ class StoredTeacherHook(Hook):
             teacher=self._teacher_hash,
             dataset=describe_dataset(images),
             # Crops and flips of whole batches draw other random numbers.
-            in_memory=images is not loader.dataset,
+            in_memory=images is not dataset,
             pipeline=pipeline,
             data_preprocessor=describe(model.data_preprocessor),
         )
@@ -172,7 +169,7 @@ class StoredTeacherHook(Hook):
         kept = not self._prepared or hash_model(model.teacher) == self._teacher_hash
         key = f'{NAME}: weights of the teacher in epoch {epoch + 1}'
         expect(kept, key, 'others', 'those of the start')
-        self.seed.view = self._get_view(epoch)
+        self.seed.view = epoch if self.views is None else epoch % self.views
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Replaces the teacher's ``forward``, which may be that of a ``FrozenTeacherHook``.
@@ -185,11 +182,8 @@ class StoredTeacherHook(Hook):
         if self._prepared:
             return
         model, self._logger = get_model(runner), runner.logger
-        original = model.teacher.forward
 
-        def forward(inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
-            if mode != 'loss' or not model.training:
-                return original(inputs, data_samples, mode=mode)
+        def forward(inputs: Any, data_samples: Any) -> dict:
             buffers = [r.data_buffer for r in model.distiller.teacher_recorders.recorders.values()]
 
             def run(rows: list[int]) -> Tensor:
@@ -197,7 +191,7 @@ class StoredTeacherHook(Hook):
                     model.teacher.eval()
                 every = len(rows) == len(data_samples)
                 images = inputs if every else inputs[rows]
-                original(images, [data_samples[i] for i in rows], mode=mode)
+                original(images, [data_samples[i] for i in rows], mode='loss')
                 return buffers[0][0]
 
             logits = self._get_logits(data_samples, run).to(inputs.device)
@@ -205,7 +199,7 @@ class StoredTeacherHook(Hook):
                 buffer[:] = [logits]
             return {}
 
-        model.teacher.forward = forward
+        original = replace_forward(model, forward)
         self._prepared = True
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -224,13 +218,9 @@ class StoredTeacherHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        # A FrozenTeacherHook has removed it already.
-        vars(get_model(runner).teacher).pop('forward', None)
+        restore_forward(get_model(runner))
         unseed_augmentation(runner.train_dataloader.dataset)
         self._prepared = False
-
-    def _get_view(self, epoch: int) -> int:
-        return epoch if self.views is None else epoch % self.views
 
     def _get_logits(self, data_samples: list, run: Any) -> Tensor:
         """Reads logits from the store; ``run`` computes those that are missing."""

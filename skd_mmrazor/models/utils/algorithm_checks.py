@@ -6,6 +6,7 @@ from typing import Any
 from mmrazor.models import SingleTeacherDistill
 
 from ...utils import expect
+from ...utils.descriptions import describe
 from .teacher_normalization import Normalization, keep_own_normalization
 
 _TRAINED = ('student_trainable', 'teacher_trainable')
@@ -58,18 +59,7 @@ def _check_student(own: Any, used: Any) -> None:
     valid = normalization.is_default() or normalization.equals(Normalization.of(used))
     expect(valid, key, str(normalization), f'none beside {_USED}: {Normalization.of(used)}')
     for name, nothing in _OTHERS.items():
-        found, expected = (_describe(getattr(p, name, nothing)) for p in (own, used))
+        found, expected = (describe(getattr(p, name, nothing)) for p in (own, used))
         valid = found in (nothing, expected)
         alias = ' (train_cfg.augments)' if name == 'batch_augments' else ''
         expect(valid, f'{key}.{name}{alias}', found, f'that of {_USED}: {expected!r}')
-
-
-def _describe(value: Any) -> Any:
-    """Equal for objects that were built from the same config."""
-    if isinstance(value, (list, tuple)):
-        return [_describe(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _describe(item) for name, item in value.items()}
-    if hasattr(value, '__dict__'):
-        return {'type': type(value).__name__, **_describe(vars(value))}
-    return value if isinstance(value, (int, float, type(None))) else str(value)

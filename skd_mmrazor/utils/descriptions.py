@@ -1,0 +1,51 @@
+"""Descriptions of built objects, equal for objects of the same config."""
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def describe(value: Any) -> Any:
+    """Describes an object by its type and its attributes, in types of JSON.
+
+    Args:
+        value (Any): The object, such as a transform. Arrays of more than 64 elements
+            are hashed. Of a module the public attributes and the buffers count.
+
+    Returns:
+        Any: Equal for objects that were built from the same config.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (np.ndarray, Tensor)):
+        value = torch.as_tensor(value)
+        if value.numel() <= 64:
+            return value.tolist()
+        return hashlib.sha256(to_bytes(value)).hexdigest()
+    if isinstance(value, Mapping):
+        return {str(k): describe(v) for k, v in value.items()}
+    if isinstance(value, functools.partial):
+        return [describe(value.func), describe(value.args), describe(value.keywords)]
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(repr, value))
+    if isinstance(value, (list, tuple)):
+        return [describe(v) for v in value]
+    if isinstance(value, type) or (callable(value) and hasattr(value, '__qualname__')):
+        return f'{value.__module__}.{value.__qualname__}'
+    attributes = dict(getattr(value, '__dict__', {}))
+    if isinstance(value, nn.Module):
+        public = {k: v for k, v in attributes.items() if k[0] != '_' and k != 'training'}
+        attributes = {**public, **dict(value.named_buffers())}
+    return dict(type=type(value).__qualname__, **{k: describe(v) for k, v in attributes.items()})
+
+
+def to_bytes(value: Tensor) -> memoryview:
+    """The bytes of a tensor."""
+    return value.detach().cpu().flatten().view(torch.uint8).numpy().data
