@@ -4,6 +4,7 @@ import csv
 import re
 import statistics
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,10 +15,10 @@ METAFILES = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
 RESULTS = ROOT / 'benchmarks' / 'accuracy' / 'results'
 
 
-def measured():
-    """By config, the accuracies of all seeds in the files of results, the newest first."""
+def read_results(*names):
+    """By config, the accuracies of all seeds; those of the first file count."""
     found = {}
-    for name in ('digits.csv', 'whole_training/digits.csv'):
+    for name in names:
         rows = defaultdict(list)
         with open(RESULTS / name) as file:
             for row in csv.DictReader(file):
@@ -26,27 +27,40 @@ def measured():
     return found
 
 
-def in_readme():
-    """By config, the row of the table in the README of the digits."""
+def get_metrics(path):
+    """By config, what a metafile says of its accuracy."""
+    models = yaml.safe_load((ROOT / path).read_text())['Models']
+    assert all((ROOT / model['Config']).exists() for model in models)
+    return {Path(model['Config']).stem: model['Results'][0]['Metrics'] for model in models}
+
+
+@pytest.mark.parametrize(
+    ('path', 'names', 'number'),
+    [
+        ('configs/digits/metafile.yml', ['digits.csv', 'whole_training/digits.csv'], 6),
+        ('benchmarks/accuracy/configs/study/metafile.yml', ['fashion_mnist.csv'], 4),
+    ],
+    ids=['digits', 'Fashion-MNIST'],
+)
+def test_results_are_those_of_the_files(path, names, number):
+    metrics, measured = get_metrics(path), read_results(*names)
+    assert len(metrics) == number
+    for name, found in metrics.items():
+        if found['Seeds'] > 1:  # The teacher's only run is in the README.
+            values = measured[name]
+            expected = statistics.mean(values), statistics.stdev(values), len(values)
+            assert list(found.values()) == pytest.approx(expected, abs=0.0051)
+
+
+def test_results_of_the_digits_are_those_of_their_readme():
     text = (ROOT / 'configs/digits/README.md').read_text()
     rows = re.findall(r'\| \[.*\]\((.*)\.py\) \| (\d+) \| ([\d.]+)(?: ± ([\d.]+))? \|', text)
-    return {name: cells for name, *cells in rows}
-
-
-def test_results_are_those_of_the_files():
-    models = yaml.safe_load((ROOT / 'configs/digits/metafile.yml').read_text())['Models']
-    files, table = measured(), in_readme()
-    for model in models:
-        (result,) = model['Results']
-        metrics, name = result['Metrics'], model['Name']
-        found = [str(metrics['Seeds']), f'{metrics["Top 1 Accuracy"]:.2f}']
-        if metrics['Seeds'] > 1:
-            found.append(f'{metrics["Standard Deviation"]:.2f}')
-            values = files[name]
-            mean, spread = statistics.mean(values), statistics.stdev(values)
-            assert found == [str(len(values)), f'{mean:.2f}', f'{spread:.2f}']
-        assert found == [cell for cell in table[name] if cell]
-    assert len(models) == len(table) == 6
+    metrics = get_metrics('configs/digits/metafile.yml')
+    assert {name for name, *_ in rows} == metrics.keys()
+    for name, seeds, mean, spread in rows:
+        found = metrics[name]
+        assert (found['Seeds'], found['Top 1 Accuracy']) == (int(seeds), float(mean))
+        assert found.get('Standard Deviation') == (float(spread) if spread else None)
 
 
 @pytest.mark.parametrize('path', METAFILES)
