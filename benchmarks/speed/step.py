@@ -23,7 +23,7 @@ from skd_mmrazor.utils.command_line import make_parser, run_tool
 from skd_mmrazor.utils.progress import track
 
 from .breakdown import break_down, plot
-from .memory import call_alone, forget_peak, get_peak
+from .memory import call_alone, forget_peak, get_peak, give_back_freed
 from .other_loops import by_hand, by_torchdistill
 from .report import get_conditions, write_json
 from .runners import TEACHER_PARTS, Step, by_runner, frozen_teacher, get_paying_parts
@@ -145,26 +145,28 @@ def start(build: Callable[[], Step], batch: dict, device: torch.device) -> tuple
         device (torch.device): Where it runs.
 
     Returns:
-        tuple[Callable, float]: The step, and the peak memory in MiB: of this process,
-        or what was added to the GPU's.
+        tuple[Callable, float]: The step, and the peak memory of the last two in MiB: of
+        this process, or what was added to the GPU's.
     """
     gc.collect()
     held = torch.cuda.memory_allocated(device) / 2**20 if device.type == 'cuda' else 0
-    forget_peak(device)
     step = build()
-    for _ in range(3):
+    step(batch)  # It may fill a store, which the others read.
+    forget_peak(device)
+    for _ in range(2):
         step(batch)
     return step, get_peak(device) - held
 
 
 def measure_memory(args: argparse.Namespace, name: str, size: int) -> float:
-    """Peak memory of three steps of a contender, in MiB.
+    """Peak memory of a contender, in MiB.
 
     Args:
         args (argparse.Namespace): The command line.
         name (str): The contender.
         size (int): Images per step.
     """
+    give_back_freed()
     batch = collate(name, make_batch(SCENARIOS[args.scenario], size))
     return start(get_contenders(args)[name], batch, torch.device(args.device))[1]
 
@@ -223,7 +225,8 @@ def main() -> None:
     access = reading['teacher'] / sum(reading.values())
     print(f'\nreading the store {reading["teacher"]:.2f} ms, {access:.2%} of the step')
     if args.out:
-        settings = args.scenario, device.type, args.amp, 'compile' if args.compile else ''
+        settings = [args.scenario, device.type, args.amp, 'compile' if args.compile else '']
+        settings.append('processor_time' if args.processor_time else '')
         stem = '_'.join(filter(None, settings))
         write_json(
             args.out, stem, batch=size, times=times, memory=memory, parts=parts, reading=reading

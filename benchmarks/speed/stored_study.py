@@ -9,7 +9,6 @@ all of them alike. The time of the first student includes filling the store.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +20,8 @@ import skd_mmrazor  # noqa: F401
 from skd_mmrazor.utils.command_line import make_parser
 from skd_mmrazor.utils.progress import track
 
-from .report import get_conditions, write_json
+from ..accuracy import summary
+from .report import write_json
 
 BASE = 'live'
 # Arguments of the hook, by contender.
@@ -96,18 +96,27 @@ def main() -> None:
                     flush=True,
                 )
         sizes = {name: _get_size(Path(stores) / name.replace(' ', '-')) for name in found}
-    print(f'\n| {args.students} students | s | of {BASE} | MiB | accuracy (standard deviation) |')
-    print('|---' * 5 + '|')
-    base = sum(seconds for seconds, _ in found[BASE]) if BASE in found else float('nan')
-    for name, results in found.items():
-        seconds, accuracies = zip(*results, strict=True)
-        spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
-        accuracy = f'{statistics.mean(accuracies):.2f} ({spread:.2f})'
-        cells = name, f'{sum(seconds):.0f}', f'{sum(seconds) / base:.3f}', f'{sizes[name]:.1f}'
-        print(f'| {" | ".join(cells)} | {accuracy} |')
-    print(f'\n{get_conditions()}')
+    print('\n' + to_markdown(found, sizes))
     if args.out:
         write_json(args.out, 'stored_study', epochs=args.epochs, found=found, sizes=sizes)
+
+
+def to_markdown(found: dict[str, list[tuple[float, float]]], sizes: dict[str, float]) -> str:
+    """The table, with the accuracies paired by seed.
+
+    Args:
+        found (dict[str, list[tuple[float, float]]]): Seconds and accuracy of each student.
+        sizes (dict[str, float]): MiB of the store.
+    """
+    seconds = {name: sum(time for time, _ in results) for name, results in found.items()}
+    base = seconds.get(BASE, float('nan'))
+    columns = {
+        's of all': {name: f'{value:.0f}' for name, value in seconds.items()},
+        f'of {BASE}': {name: f'{value / base:.3f}' for name, value in seconds.items()},
+        'MiB': {name: f'{value:.1f}' for name, value in sizes.items()},
+    }
+    values = {name: {i: v for i, (_, v) in enumerate(each)} for name, each in found.items()}
+    return summary.to_markdown(summary.pair(values, BASE), 'accuracy', columns)
 
 
 def _get_size(path: Path) -> float:
