@@ -1,8 +1,10 @@
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from mmengine.runner import Runner
 
 from skd_mmrazor.engine import StoredTeacherHook
 
-from ..conftest import algorithm, distiller, run_python
+from ..conftest import ROOT, algorithm, distiller, run_python
 from ..digits_runs import KD, assert_same_state, digits, load
 from ..digits_runs import resume as resume_digits
 from ..digits_runs import train as train_digits
@@ -351,6 +353,32 @@ def test_a_full_disk_ends_storing_and_not_the_training(tmp_path):
     log = get_log(runner)
     assert log.count('stores no more') == 1
     assert 'No space left on device' in log
+
+
+@pytest.mark.nightly
+def test_a_training_that_is_killed_leaves_a_store_that_is_right(tmp_path):
+    """At any moment from its first row on; the quick test kills a process that only writes."""
+    whole = run(tmp_path / 'whole', tmp_path / 'whole_store', epochs=20)
+    code = f'import sys; from {__name__} import run; run(*sys.argv[1:], epochs=20)'
+    choose = np.random.default_rng()
+    store = tmp_path / 'store'
+    for kill in range(5):
+        known = sorted(store.glob('*.rows'))
+        command = [sys.executable, '-W', 'ignore', '-c', code, tmp_path / str(kill), store]
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT)
+        while sorted(store.glob('*.rows')) == known:
+            assert process.poll() is None
+            time.sleep(0.001)
+        time.sleep(choose.uniform(0, 0.2))
+        process.kill()
+        process.wait()
+    runner = run(tmp_path / 'last', store, epochs=20)
+    assert 0 < runner.watch.images < 20 * 32
+    assert difference(weights(runner.model), weights(whole.model)) < 1e-4
+    for view in range(20):
+        (ours, stored), (theirs, _) = (get_store(r).read(view, range(32)) for r in (runner, whole))
+        assert stored.all()
+        assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
 
 
 @pytest.fixture
