@@ -66,8 +66,11 @@ def wrong_commands(text):
         if not script.startswith(('benchmarks', 'demo', 'tools', 'upstream')):
             continue
         file = ROOT / script
-        parsers = [*file.parent.glob('*.py'), ROOT / 'skd_mmrazor/utils/command_line.py']
-        source = ''.join(map(read, parsers))
+        # Flags may be those of a module beside it.
+        own = read(file) if file.exists() else ''
+        beside = [file.with_name(f'{m}.py') for m in re.findall(r'^from \.(\w+) import', own, re.M)]
+        shared = ROOT / 'skd_mmrazor/utils/command_line.py'
+        source = own + ''.join(map(read, [*beside, shared]))
         # A parser may add its flags in a loop over their names.
         flag = r"'(?:--)?([a-z-]+)'" if "add(f'--{" in source else r"'--([a-z-]+)'"
         names = set(re.findall(flag, source))
