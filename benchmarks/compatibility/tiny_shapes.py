@@ -1,5 +1,10 @@
-"""Images of simple shapes in the formats of COCO and Cityscapes."""
+"""Images of simple shapes in the formats of COCO and Cityscapes.
 
+Usage:
+    python -m benchmarks.compatibility.tiny_shapes ROOT [--format cityscapes] [--images 64]
+"""
+
+import argparse
 import json
 from pathlib import Path
 
@@ -101,3 +106,18 @@ def make_cityscapes(root: Path, images: int = 64, size: tuple[int, int] = (128, 
 
 def _get_splits(images: int) -> dict[str, range]:
     return dict(train2017=range(images), val2017=range(images, images + images // 4))
+
+
+def main() -> None:
+    """Writes a data set."""
+    makers = dict(cityscapes=make_cityscapes, coco=make_coco)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('root', type=Path, help='the folder to make')
+    parser.add_argument('--format', choices=makers, default='cityscapes')
+    parser.add_argument('--images', type=int, default=64, help='and a quarter to validate on')
+    args = parser.parse_args()
+    makers[args.format](args.root, args.images)
+
+
+if __name__ == '__main__':
+    main()
