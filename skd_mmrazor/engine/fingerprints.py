@@ -28,6 +28,29 @@ def hash_model(model: nn.Module) -> str:
     return found.hexdigest()
 
 
+def describe_inputs(dataset: Any, data_preprocessor: Any) -> dict:
+    """Describes what the images of a training depend on.
+
+    It is called before they are used: some transforms keep the files that they opened.
+
+    Args:
+        dataset (BaseDataset or InMemoryDataset): Initialized.
+        data_preprocessor (nn.Module): That of the model.
+
+    Returns:
+        dict: In types of JSON.
+    """
+    images = getattr(dataset, 'dataset', dataset)
+    return dict(
+        samples=len(dataset),
+        dataset=describe_dataset(images),
+        # Crops and flips of whole batches draw other random numbers.
+        in_memory=images is not dataset,
+        pipeline=[describe(transform) for transform in images.pipeline.transforms],
+        data_preprocessor=describe(data_preprocessor),
+    )
+
+
 def describe_dataset(dataset: Any) -> dict:
     """Describes a data set by its list of samples, without reading their files.
 

@@ -522,6 +522,7 @@ def test_what_changes_in_training_ends_it(tmp_path, change, message):
         ('views', 1.5),
         ('seed', -1),
         ('eval_mode', 1),
+        ('offload', 'yes'),
     ],
 )
 def test_bad_arguments_are_named(key, value):

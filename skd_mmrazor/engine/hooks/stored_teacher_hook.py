@@ -18,8 +18,8 @@ from ...datasets.augmentation_seed import (
 )
 from ...datasets.logit_store import LogitStore
 from ...utils import expect, is_integer
-from ...utils.descriptions import describe
-from ..fingerprints import describe_dataset, hash_model
+from ..fingerprints import describe_inputs, hash_model
+from ..offloaded_teacher import OffloadedTeacher
 from ..stored_teacher_checks import (
     NAME,
     TeacherProbe,
@@ -63,6 +63,8 @@ class StoredTeacherHook(Hook):
         eval_mode (bool): Whether to run the teacher in evaluation mode. A teacher
             with dropout or drop path is refused without it. Beside a
             ``FrozenTeacherHook`` that hook's ``eval_mode`` counts. Defaults to False.
+        offload (bool): Whether the teacher's weights leave the memory while no image
+            needs them, for a file in ``work_dir``. Defaults to False.
 
     Examples:
         >>> custom_hooks = [dict(type='mmrazor.StoredTeacherHook', path='data/teacher')]
@@ -80,22 +82,22 @@ class StoredTeacherHook(Hook):
         views: int | None = None,
         seed: int = 0,
         eval_mode: bool = False,
+        offload: bool = False,
     ) -> None:
-        valid = isinstance(path, str) and path != ''
-        expect(valid, f'{NAME}: path', path, 'the path of a folder')
+        expect(isinstance(path, str) and path != '', f'{NAME}: path', path, 'the path of a folder')
         known = dtype in ('float32', 'float16')
         expect(known, f'{NAME}: dtype', dtype, "'float32' or 'float16'")
         for key, count in (('top_k', top_k), ('views', views)):
             valid = count is None or is_integer(count, 1)
             expect(valid, f'{NAME}: {key}', count, 'None or an integer of at least 1')
         expect(is_integer(seed, 0), f'{NAME}: seed', seed, 'an integer of at least 0')
-        expect(isinstance(eval_mode, bool), f'{NAME}: eval_mode', eval_mode, 'True or False')
+        for key, switch in (('eval_mode', eval_mode), ('offload', offload)):
+            expect(isinstance(switch, bool), f'{NAME}: {key}', switch, 'True or False')
         self.path = path
-        self.dtype, self.top_k = dtype, top_k
-        self.views = views
-        self.eval_mode = eval_mode
+        self.dtype, self.top_k, self.views = dtype, top_k, views
+        self.eval_mode, self.offload = eval_mode, offload
         self.seed = AugmentationSeed(seed)
-        # The numbers of rows that were read, and of images that the teacher was run on.
+        # Rows that were read, and images that the teacher was run on.
         self.read = self.computed = 0
         self._prepared = False
         # The error after which nothing more is stored.
@@ -117,9 +119,7 @@ class StoredTeacherHook(Hook):
         check_dataloader(runner.train_dataloader)
         dataset = runner.train_dataloader.dataset
         seed_augmentation(dataset, self.seed, f'{NAME}: train_dataloader.dataset')
-        images = getattr(dataset, 'dataset', dataset)
-        # Before they are used: some transforms keep the files that they opened.
-        pipeline = [describe(transform) for transform in images.pipeline.transforms]
+        inputs = describe_inputs(dataset, model.data_preprocessor)
         frozen = next((h for h in runner.hooks if isinstance(h, FrozenTeacherHook)), None)
         probe = TeacherProbe(runner, self.seed, (frozen or self).eval_mode)
         logits = probe.check()
@@ -132,18 +132,13 @@ class StoredTeacherHook(Hook):
         expect(valid, f'{NAME}: top_k', self.top_k, f'less than the {classes} classes')
         header = dict(
             version=1,
-            samples=len(dataset),
             classes=classes,
             dtype=self.dtype,
             top_k=self.top_k,
             seed=self.seed.seed,
             precision=precision,
             teacher=self._teacher_hash,
-            dataset=describe_dataset(images),
-            # Crops and flips of whole batches draw other random numbers.
-            in_memory=images is not dataset,
-            pipeline=pipeline,
-            data_preprocessor=describe(model.data_preprocessor),
+            **inputs,
         )
         try:
             self.store = LogitStore(self.path, header)
@@ -152,6 +147,9 @@ class StoredTeacherHook(Hook):
                 f'{NAME}: path={self.path!r}, expected a folder that can be made or read. {error}'
             ) from error
         probe.compare(self.store)
+        expected = 'False beside a FrozenTeacherHook, which keeps a copy of the teacher'
+        expect(not (self.offload and frozen), f'{NAME}: offload', True, expected)
+        self._offloaded = OffloadedTeacher(runner) if self.offload else None
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Tells the workers which view they make.
@@ -189,6 +187,8 @@ class StoredTeacherHook(Hook):
             def run(rows: list[int]) -> Tensor:
                 if self.eval_mode and model.teacher.training:
                     model.teacher.eval()
+                if self._offloaded:
+                    self._offloaded.load()
                 every = len(rows) == len(data_samples)
                 images = inputs if every else inputs[rows]
                 original(images, [data_samples[i] for i in rows], mode='loss')
@@ -208,8 +208,8 @@ class StoredTeacherHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        total = self.read + self.computed
-        runner.logger.info(f'{NAME}: read {self.read} of {total} rows from {self.path}.')
+        rows = f'{self.read} of {self.read + self.computed} rows'
+        runner.logger.info(f'{NAME}: read {rows} from {self.path}.')
         self.read = self.computed = 0
 
     def after_train(self, runner: Runner) -> None:
