@@ -38,6 +38,7 @@ EVERYTHING = 'SKD + KD, everything'
 KD_EVERYTHING = 'mmrazor KD, everything'
 STORED = 'SKD + KD, stored teacher'
 STORED_LAYOUT = 'SKD + KD, stored teacher, channels_last'
+OFFLOADED = 'SKD + KD, stored teacher, offloaded'
 FLOOR = 'hand-written loop, stored teacher'
 
 
@@ -82,6 +83,18 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         hook = dict(type='mmrazor.StoredTeacherHook', path=path or tempfile.mkdtemp())
         return runner(method, hooks=(*hooks, dict(hook, eval_mode=scenario.eval_mode)))
 
+    def offloaded() -> Step:
+        hook = dict(type='mmrazor.StoredTeacherHook', path=tempfile.mkdtemp(), offload=True)
+        hook['eval_mode'] = scenario.eval_mode
+        step, runner = by_runner(load(scenario, 'skd_kd', args.amp), (hook,))
+
+        def call(batch: dict) -> None:
+            step(batch)
+            if runner.iter == 1:  # It has filled the store; what follows is another epoch.
+                runner.call_hook('before_train_epoch')
+
+        return call
+
     def storing() -> Step:
         path = tempfile.mkdtemp()
         step = stored('skd_kd', path=path)()
@@ -114,6 +127,7 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         'SKD + KD, teacher is stored': storing,
         STORED: stored('skd_kd'),
         STORED_LAYOUT: stored('skd_kd', *layout),
+        OFFLOADED: offloaded,
     }
     # torchdistill has no autocast.
     if args.amp or not find_spec('torchdistill'):
