@@ -9,13 +9,13 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import MLflowVisBackend
 from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
-from ...utils import expect, is_integer
-from ..utils import expect_epochs, get_model, keep_random_state
+from ...utils import error_context, expect, is_integer
+from ..utils import get_model, keep_random_state
 
 
 @HOOKS.register_module()
@@ -25,25 +25,29 @@ class SimplifierVisualizationHook(Hook):
     Every few epochs, for the images about which the teacher is least sure: the
     image, and the distributions of the teacher, of the target that the loss receives now,
     and of the student as bars, all at the temperature of the loss; beside them the
-    attention, among the images of the batch or among the classes. The picture
+    attention, among the images of the batch or among the classes. Of segmentation, with
+    logits of shape (N, C, H, W), the maps of classes and where the target differs from the
+    teacher. A training that counts iterations is drawn every few iterations. The picture
     goes to the visualizer's backends: to ``vis_data/vis_image`` of the run with
     mmengine's ``LocalVisBackend``, to TensorBoard with ``TensorboardVisBackend``.
 
-    The images are the same at every epoch, spread evenly over the validation
+    The images are the same each time, spread evenly over the validation
     set. Training is not changed in any bit: random states, modes of the modules and
     records are restored.
 
     Args:
-        interval (int): The number of epochs between two pictures. Defaults to 10.
-        batch_size (int): How many images attend to each other. Defaults to 16.
+        interval (int): The number of epochs between two pictures, or of iterations where
+            the training counts them. Defaults to 10.
+        batch_size (int): How many images attend to each other; of maps each to itself.
+            Defaults to 16.
         num_samples (int): How many of them are drawn. Defaults to 4.
         num_classes (int): How many classes are drawn, the teacher's first.
             Defaults to 6.
 
     Raises:
         ValueError: An argument is no positive integer, the distiller has no
-            simplifier, its logits are dense, the training has no epochs, there is
-            nothing to validate on, or the model has no teacher beside its student.
+            simplifier, its logits are those of a pyramid, the images are of several sizes,
+            there is nothing to validate on, or the model has no teacher beside its student.
 
     Note:
         The student is drawn with its current weights, not with the average of
@@ -76,7 +80,6 @@ class SimplifierVisualizationHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        expect_epochs(runner, self)
         model = get_model(runner)
         distiller = getattr(model, 'distiller', None)
         known = hasattr(distiller, 'simplifier')
@@ -94,12 +97,25 @@ class SimplifierVisualizationHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        if not self.every_n_epochs(runner, self.interval):
-            return
+        if _counts_epochs(runner) and self.every_n_epochs(runner, self.interval):
+            self._write(runner, runner.epoch + 1)
+
+    @master_only
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Draws, every ``interval`` iterations of a training that counts no epochs.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            *args: As for any hook.
+            **kwargs: As for any hook.
+        """
+        if not _counts_epochs(runner) and self.every_n_train_iters(runner, self.interval):
+            self._write(runner, runner.iter + 1)
+
+    def _write(self, runner: Runner, step: int) -> None:
         model = get_model(runner)
         with _leaving_as_it_was(model):
             picture = self._draw(runner, model)
-        step = runner.epoch + 1
         for backend in runner.visualizer._vis_backends.values():
             # MLflow's takes the name of a file, and no step.
             is_file = isinstance(backend, MLflowVisBackend)
@@ -108,7 +124,7 @@ class SimplifierVisualizationHook(Hook):
 
     def _draw(self, runner: Runner, model: Any) -> np.ndarray:
         # Not at the top: it imports matplotlib.
-        from ...visualization import draw_simplification
+        from ...visualization import draw_simplification, draw_simplified_maps
 
         dataset = runner.val_loop.dataloader.dataset
         size = min(self.batch_size, len(dataset))
@@ -122,16 +138,24 @@ class SimplifierVisualizationHook(Hook):
         logits = {'teacher': teacher, 'simplified': simplifier(teacher), 'student': student}
         scores = {k: (z / simplifier.tau).softmax(dim=1).cpu().numpy() for k, z in logits.items()}
         has_attention = hasattr(simplifier, 'get_attention')
-        title = f'Epoch {runner.epoch + 1}   ·   τ = {simplifier.tau:g}'
+        unit, past = 'Epoch', runner.epoch
+        if not _counts_epochs(runner):
+            unit, past = 'Iteration', runner.iter
+        title = f'{unit} {past + 1}   ·   τ = {simplifier.tau:g}'
         if hasattr(simplifier, 'current_factor'):
             title += f'   ·   s = {simplifier.current_factor:.2f}'
         if hasattr(simplifier, 'current_lam'):
             title += f'   ·   λ = {float(simplifier.current_lam):+.3f}'.replace('-', '−')
-        classes = (dataset.metainfo or {}).get('classes') or range(teacher.shape[1])
+        metainfo = dataset.metainfo or {}
+        classes = [str(name) for name in metainfo.get('classes') or range(teacher.shape[1])]
+        images = _get_images(data['inputs'], model.data_preprocessor)
+        if teacher.dim() > 2:
+            palette = _get_palette(metainfo.get('palette'), teacher.shape[1])
+            return draw_simplified_maps(images, classes, palette, scores, title, self.num_samples)
         return draw_simplification(
-            _get_images(data['inputs'], model.data_preprocessor),
+            images,
             [_get_labels(sample) for sample in data.get('data_samples') or [None] * size],
-            [str(name) for name in classes],
+            classes,
             scores,
             simplifier.get_attention(teacher).cpu().numpy() if has_attention else None,
             title,
@@ -142,7 +166,9 @@ class SimplifierVisualizationHook(Hook):
 
 def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
     """The logits that the simplifier reads, and the student's."""
-    data = model.data_preprocessor(data, False)
+    key, size = f'{SimplifierVisualizationHook.__name__}: batch_size', len(data['inputs'])
+    with error_context(key, size, 'images that make a batch: 1 where their sizes differ'):
+        data = model.data_preprocessor(data, False)
     batch = data['inputs'], data.get('data_samples')
     distiller = model.distiller
     mappings = [m for mapping in distiller.loss_forward_mappings.values() for m in mapping.values()]
@@ -155,9 +181,29 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
         if recorder.data_buffer:
             break
     teacher = distiller.get_record(**{**record, 'simplify': False})
-    expected = '(N, C): dense ones cannot be drawn'
-    expect(teacher.dim() == 2, "shape of the teacher's logits", tuple(teacher.shape), expected)
-    return teacher.float(), model.student(data['inputs'], mode='tensor').float()
+    key, expected = "shape of the teacher's logits", '(N, C), or maps (N, C, H, W) of no pyramid'
+    is_drawn = teacher.dim() in (2, 4) and record.get('record_idx') != 'all'
+    expect(is_drawn, key, tuple(teacher.shape), expected)
+    student = model.student(data['inputs'], mode='tensor')
+    found = tuple(getattr(student, 'shape', ())) or type(student).__name__
+    expected = f"as many classes and dimensions as the teacher's {tuple(teacher.shape)}"
+    fits = isinstance(student, Tensor) and student.dim() == teacher.dim()
+    fits = fits and student.shape[1] == teacher.shape[1]
+    expect(fits, "shape of the student's logits", found, expected)
+    return teacher.float(), student.float()
+
+
+def _counts_epochs(runner: Runner) -> bool:
+    return isinstance(runner.train_loop, EpochBasedTrainLoop)
+
+
+def _get_palette(colors: Any, num_classes: int) -> np.ndarray:
+    """(C, 3) from 0 to 1: those of the data set, if it has one for each class."""
+    from matplotlib import colormaps
+
+    if colors is not None and len(colors) == num_classes:
+        return np.asarray(colors) / 255
+    return colormaps['turbo'](np.linspace(0, 1, num_classes))[:, :3]
 
 
 def _get_labels(sample: Any) -> list[int]:
