@@ -23,6 +23,8 @@ myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
 exclude_patterns = ['_build']
 html_theme = 'furo'
+html_static_path = ['_static']
+html_css_files = ['narrow.css']
 html_title = f'skd-mmrazor {version}'
 
 autodoc_typehints = 'none'  # The docstrings have them.
