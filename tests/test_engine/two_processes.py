@@ -122,9 +122,9 @@ def train_by_strategy(work_dir, **strategy):
     return {key: logged(runner, key) for key in keys}
 
 
-def train_from_store(work_dir, store):
+def train_from_store(work_dir, store, offload):
     """For two epochs, in each of which a process has half of the images."""
-    hook = CountingHook(str(store))
+    hook = CountingHook(str(store), offload=offload)
     runner = Runner.from_cfg(
         run_config(
             work_dir,
@@ -161,7 +161,8 @@ def main():
     results['accumulated'] = train_in_two('classes', accumulative_counts=2)
     results['stopped'] = stop_distillation(folder / 'stopped', True)
     results['stored'] = [
-        train_from_store(folder / name, folder / 'store') for name in ('writer', 'reader')
+        train_from_store(folder / name, folder / 'store', offload=name == 'reader')
+        for name in ('writer', 'reader')
     ]
     results['ddp'] = train_by_strategy(folder / 'ddp', type='DDPStrategy')
     if FSDP_ON_CPU:
