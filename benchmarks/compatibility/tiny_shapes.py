@@ -1,15 +1,16 @@
 """Images of simple shapes in the formats of COCO and Cityscapes.
 
-Usage:
-    python -m benchmarks.compatibility.tiny_shapes ROOT [--format cityscapes] [--images 64]
+Example:
+    python -m benchmarks.compatibility.tiny_shapes data/shapes --format cityscapes --images 64
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from skd_mmrazor.utils.command_line import make_parser
 
 SHAPES = ('square', 'disc', 'triangle')
 _COLOURS = ((220, 40, 40), (40, 200, 60), (50, 70, 230))
@@ -111,7 +112,7 @@ def _get_splits(images: int) -> dict[str, range]:
 def main() -> None:
     """Writes a data set."""
     makers = dict(cityscapes=make_cityscapes, coco=make_coco)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('root', type=Path, help='the folder to make')
     parser.add_argument('--format', choices=makers, default='cityscapes')
     parser.add_argument('--images', type=int, default=64, help='and a quarter to validate on')
