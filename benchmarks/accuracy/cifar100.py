@@ -157,7 +157,11 @@ def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
         times.setdefault(run.name, []).extend(1000 * r['time'] for r in scalars['train'])
         if run.result is not None and found:
             best.setdefault(run.name, []).append(max(found))
-    names = {run.name: run.name.removesuffix(SUFFIX) for run in runs}
+    names = {
+        run.name: run.name.removesuffix(SUFFIX)
+        for run in runs
+        if run.env.get('CIFAR100_DATASET', 'cifar100').startswith('cifar100')
+    }
     return {
         'best epoch': {name: format_mean(values) for name, values in best.items()},
         'published': {name: PUBLISHED.get(short, '') for name, short in names.items()},

@@ -1,6 +1,7 @@
 """Runs over seeds: each is trained once, whatever happens to the command."""
 
 import argparse
+import dataclasses
 import json
 import re
 import signal
@@ -187,6 +188,8 @@ def test_the_table_has_the_best_epoch_and_what_was_published(tmp_path):
     )
     assert re.fullmatch(r'\[76\.32, best\]\(https://github\.com/megvii-.*\)', dkd[5])
     assert skd[5] == ''
+    glyphs = dataclasses.replace(runs[0], env=dict(CIFAR100_DATASET='glyph100_in_memory'))
+    assert get_columns([glyphs])['published'] == {}
 
 
 def test_controls_of_the_benchmark_lie_beside_it(monkeypatch):
