@@ -64,6 +64,8 @@ def _describe(error: Exception) -> str:
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if 'Original Traceback' in message:  # Of a worker of a data loader.
         return textwrap.shorten(message.strip().splitlines()[-1], 1000)
+    if 'mmcv._ext' in message:
+        message += '. mmcv-lite has no operators: uninstall it, and install mmcv==2.1.0'
     return textwrap.shorten(f'{type(error).__name__}: {message}', 1000)
 
 

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,17 @@ def test_a_mistake_ends_in_one_sentence(run, files, command, message):
     assert message in sentence
     assert not usage or usage[0].startswith('usage: ')
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.skipif(find_spec('mmcv._ext') is not None, reason='mmcv has its operators')
+def test_operators_that_mmcv_lite_lacks_are_said_to_be():
+    """As mmdetection needs them, when it is imported."""
+
+    def main():
+        import mmcv.ops  # noqa: F401
+
+    with pytest.raises(SystemExit, match=r"'mmcv\._ext'\. mmcv-lite has no operators.*mmcv==2"):
+        run_tool(main)
 
 
 def test_a_mistake_is_one_line_on_stderr(files):
