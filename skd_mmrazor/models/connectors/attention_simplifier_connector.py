@@ -147,9 +147,7 @@ class AttentionSimplifierConnector(BaseConnector):
     @property
     def current_lam(self) -> Tensor:
         r""":math:`\lambda`, a scalar in [-max_lam, max_lam]."""
-        if self.lam_logit is None:
-            return self.attention.q.weight.new_full((), self.max_lam)
-        return self.max_lam * self.lam_logit.tanh().squeeze()
+        return self.max_lam * self._get_share().squeeze()
 
     @property
     def current_factor(self) -> float:
@@ -207,21 +205,21 @@ class AttentionSimplifierConnector(BaseConnector):
             if is_map:
                 change = change.transpose(1, 2).reshape(logits.shape)
             weight = self.max_lam * self.tau  # One factor, since each is an operator.
-            if self.lam_logit is None:
-                simplified = torch.add(logits, change, alpha=weight)
-            else:
-                simplified = torch.addcmul(logits, self.lam_logit.tanh(), change, value=weight)
+            simplified = torch.addcmul(logits, self._get_share(), change, value=weight)
         if self.training and simplified.requires_grad:
             self._awaits_gradient = True
             simplified.register_hook(self._count_step)
         return simplified
 
+    def _get_share(self) -> Tensor:
+        r""":math:`\lambda` as a share of ``max_lam``."""
+        lam = self.lam_logit
+        return self.attention.q.weight.new_ones(1) if lam is None else lam.tanh()
+
     def _count_step(self, gradient: Tensor) -> None:
         if self._awaits_gradient:
-            is_read = self._version == self.num_steps._version
             self.num_steps += 1
-            if is_read:
-                self._steps, self._version = self._steps + 1, self.num_steps._version
+            self._steps, self._version = self._steps + 1, self.num_steps._version
             self._awaits_gradient = False
 
     def _soften(self, logits: Tensor) -> Tensor:

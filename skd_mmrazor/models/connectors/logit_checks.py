@@ -20,22 +20,17 @@ def check_logits(simplifier: Any, logits: Any) -> None:
         ValueError: Its parameters were cast to half precision, or the logits are not
             (N, C) or (N, C, ...) with N > 0.
     """
-    name, dtype = type(simplifier).__name__, simplifier.current_lam.dtype
+    name, dtype = type(simplifier).__name__, simplifier.attention.q.weight.dtype
     expected = 'float32: train with AmpOptimWrapper (--amp) instead of casting the model'
     expect(dtype not in (torch.float16, torch.bfloat16), f'{name}: dtype', dtype, expected)
     classes = simplifier.num_classes
-    expected = f'(N, {classes}) or (N, {classes}, ...), with N > 0'
-    if isinstance(logits, Tensor):
-        found: Any = tuple(logits.shape)
-        valid = logits.dim() > 1 and logits.shape[1] == classes and logits.numel() > 0
-        if logits.dim() > 2 and logits.shape[-1] == classes:
-            expected += (
-                '; where the classes are last, (B, Q, C), a connector in both mappings that '
-                'returns logits.flatten(0, -2) makes (B * Q, C)'
-            )
-    else:
-        found, valid = type(logits).__name__, False
-        expected += '; data_idx in the mapping chooses one of several outputs'
+    found: Any = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    valid = found[1:2] == (classes,) and 0 not in found
+    expected = (
+        f'(N, {classes}) or (N, {classes}, ...), with N > 0: data_idx in the mapping chooses one '
+        'of several outputs; where the classes are last, a connector in both mappings moves them '
+        'by logits.flatten(0, -2)'
+    )
     expect(valid, f'{name}: the shape of the teacher logits', found, expected)
 
 

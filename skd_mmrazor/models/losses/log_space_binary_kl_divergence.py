@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils import expect, is_number
 from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau, elementwise_kl
 
 
@@ -27,18 +26,15 @@ class LogSpaceBinaryKLDivergence(nn.Module):
         entropy_grad (float): As in :class:`LogSpaceKLDivergence`. Defaults to 0.0.
 
     Raises:
-        ValueError: ``tau`` is not positive, ``loss_weight`` no number or
-            ``entropy_grad`` not in [0, 1].
+        ValueError: ``tau`` is not positive or ``entropy_grad`` not in [0, 1].
     """
 
     def __init__(
         self, tau: float = 1.0, loss_weight: float = 1.0, entropy_grad: float = 0.0
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        check_tau(f'{name}: tau', tau)
-        check_entropy_grad(f'{name}: entropy_grad', entropy_grad)
-        expect(is_number(loss_weight), f'{name}: loss_weight', loss_weight, 'a number')
+        check_tau(f'{type(self).__name__}: tau', tau)
+        check_entropy_grad(f'{type(self).__name__}: entropy_grad', entropy_grad)
         self.tau = tau
         self.loss_weight = loss_weight
         self.entropy_grad = entropy_grad
@@ -53,10 +49,7 @@ class LogSpaceBinaryKLDivergence(nn.Module):
         Returns:
             Tensor: A scalar.
         """
-        logs: list[Tensor] = []
-        for logits in (preds_S, preds_T):
-            soft = at_least_float32(logits) / self.tau
-            logs.append(torch.stack([F.logsigmoid(soft), F.logsigmoid(-soft)]))
-        loss = elementwise_kl(logs[0], logs[1], self.entropy_grad).sum()
-        weight = self.loss_weight * self.tau**2
-        return weight * preds_S.shape[1] / preds_S.numel() * loss
+        logits = torch.stack([at_least_float32(preds_S), at_least_float32(preds_T)]) / self.tau
+        student, teacher = F.logsigmoid(torch.stack([logits, -logits])).unbind(dim=1)
+        loss = elementwise_kl(student, teacher, self.entropy_grad).sum()
+        return self.loss_weight * self.tau**2 * preds_S.shape[1] / preds_S.numel() * loss

@@ -6,8 +6,6 @@ from mmrazor.models.losses import CRDLoss
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils import expect, is_number
-
 
 @MODELS.register_module()
 class WeightedCRDLoss(nn.Module):
@@ -22,14 +20,10 @@ class WeightedCRDLoss(nn.Module):
         loss_weight (float): Weight of the loss. Defaults to 1.0.
         **kwargs: As for ``CRDLoss``: ``temperature``, ``neg_num``, ``sample_n``,
             ``dim_out``, ``momentum`` and ``eps``.
-
-    Raises:
-        ValueError: ``loss_weight`` is not a number.
     """
 
     def __init__(self, loss_weight: float = 1.0, **kwargs: Any) -> None:
         super().__init__()
-        expect(is_number(loss_weight), 'WeightedCRDLoss: loss_weight', loss_weight, 'a number')
         self.loss_weight = loss_weight
         self.loss = CRDLoss(**kwargs)
 
