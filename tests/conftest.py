@@ -75,12 +75,12 @@ def run_python(*arguments, check=True, returncode=0, fresh=False):
     """Runs a Python program; returns its output, stdout and stderr together.
 
     It runs in a process in which torch, torchvision and mmengine are already imported,
-    unless it is asked for a fresh one.
+    unless a fresh one is asked for or there is a GPU, which no fork could use.
     """
     path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
     argv, env = [*map(str, arguments)], {**os.environ, 'PYTHONPATH': path}
     with tempfile.NamedTemporaryFile() as output:
-        if fresh:
+        if fresh or torch.cuda.is_available():
             command = [sys.executable, '-W', 'ignore', *argv]
             result = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output)
             found = result.returncode
