@@ -68,6 +68,8 @@ def segmentation(root):
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset.data_root = str(root)
     cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = 3
+    hook = dict(type='mmrazor.SimplifierVisualizationHook', interval=3, batch_size=2)
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
     return distil_itself(cfg, student, 'mmseg')
 
 
@@ -108,6 +110,9 @@ def test_trains_validates_resumes_and_leaves_a_student(tmp_path, make, lengths, 
     assert all(float(loss) < 1e6 for loss in losses)
     for prefix in ('', r'teacher\.'):
         assert re.search(rf'\(val\).* {prefix}{metric}: -?\d', output), output[-3000:]
+
+    drawn = [path.name for path in tmp_path.glob('run/*/vis_data/vis_image/*.png')]
+    assert drawn == ['simplification_3.png'] * (make is segmentation)
 
     output = train(cfg, tmp_path, lengths[1], '--resume')
     assert re.search(rf'resumed epoch: .*{lengths[0]}', output), output[-3000:]

@@ -214,9 +214,9 @@ def _get_labels(sample: Any) -> list[int]:
 
 def _get_images(inputs: list[Tensor], preprocessor: nn.Module) -> list[np.ndarray]:
     """(H, W) or (H, W, 3) in RGB each, as the data set loaded them."""
-    flips = getattr(preprocessor, 'to_rgb', False) or getattr(
-        preprocessor, '_channel_conversion', False
-    )
+    # mmpretrain's name, mmengine's and mmsegmentation's.
+    names = ('to_rgb', '_channel_conversion', 'channel_conversion')
+    flips = any(getattr(preprocessor, name, False) for name in names)
     images = []
     for image in inputs:
         image = image.flip(0) if flips and len(image) == 3 else image
