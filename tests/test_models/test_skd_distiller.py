@@ -390,6 +390,11 @@ def test_simplifier_without_a_type(value):
     refused(r"distiller\.simplifier=.*, expected a dict with a 'type'", simplifier=value)
 
 
+@pytest.mark.parametrize('name', ['', 'nowhere.X', 'NoSimplifier'])
+def test_simplifier_of_a_type_that_does_not_exist(name):
+    refused(rf"distiller\.simplifier=\{{'type': '{name}'\}}, expected", simplifier=dict(type=name))
+
+
 def test_bad_simplifier_argument_at_build():
     refused(
         r'AttentionSimplifierConnector: max_lam=1\.5, expected', simplifier=simplifier(max_lam=1.5)

@@ -16,6 +16,7 @@ from ...utils import error_context, expect, is_integer, is_number
 from ..losses.log_space_kl_divergence import check_entropy_grad
 from .known_losses import STUDENT_ARGUMENT
 from .logit_records import SIDES, LogitRecords
+from .logits_modules import describe_model
 
 # Methods that need a distiller of their own, and that distiller with SKD.
 _OWN_DISTILLERS = (
@@ -24,26 +25,21 @@ _OWN_DISTILLERS = (
 )
 
 
-def check_arguments(
-    simplifier: Any,
-    simplified_losses: Any,
-    entropy_grad: Any,
-    logits_module: Any,
-    log_interval: Any,
-) -> None:
+def check_arguments(distiller: Any) -> None:
     """Raises a ValueError that names the first wrong argument of :class:`SKDDistiller`."""
-    valid = isinstance(simplifier, dict) and 'type' in simplifier
-    expect(valid, 'distiller.simplifier', simplifier, "a dict with a 'type'")
-    check_entropy_grad('distiller.entropy_grad', entropy_grad)
-    names, expected = simplified_losses, "a dict like dict(loss_kl='preds_T')"
+    cfg, names = distiller.simplifier_cfg, distiller.simplified_losses
+    valid = isinstance(cfg, dict) and 'type' in cfg
+    expect(valid, 'distiller.simplifier', cfg, "a dict with a 'type'")
     valid = names is None or (isinstance(names, dict) and bool(names))
+    expected = "a dict like dict(loss_kl='preds_T')"
     expect(valid, 'distiller.simplified_losses', names, expected)
-    names, expected = logits_module, f'the name of a module, or a dict of one for {SIDES}'
+    check_entropy_grad('distiller.entropy_grad', distiller.entropy_grad)
+    names, interval = distiller.logits_module, distiller.log_interval
     each = names.values() if isinstance(names, dict) and set(names) == set(SIDES) else [names]
     valid = names is None or all(isinstance(name, str) for name in each)
+    expected = f'the name of a module, or a dict of one for {SIDES}'
     expect(valid, 'distiller.logits_module', names, expected)
-    valid = is_integer(log_interval, 1)
-    expect(valid, 'distiller.log_interval', log_interval, 'an integer > 0')
+    expect(is_integer(interval, 1), 'distiller.log_interval', interval, 'an integer > 0')
 
 
 def check_parts(distiller: Any) -> None:
@@ -95,8 +91,7 @@ def check_sources(side: str, recorders: Any, model: nn.Module) -> Iterator[None]
         ValueError: Instead of any error inside; a TypeError stays one.
     """
     sources = {name: recorder.source for name, recorder in recorders.recorders.items()}
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    expected = f'modules of the {side} {type(model).__name__}, whose linear layers are {linear}'
+    expected = f'modules of {describe_model(side, model)}'
     with error_context(f'distiller.{side}_recorders', sources, expected):
         yield
         with recorders:  # Functions and methods are looked up when they are recorded.
@@ -134,13 +129,12 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
         )
 
 
-def get_num_classes(distiller: Any, records: LogitRecords, configured: Any) -> Any:
+def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
     """The number of classes, on which models, losses and config must agree.
 
     Args:
         distiller (SKDDistiller): The distiller, whose losses are chosen.
         records (LogitRecords): The records of the distiller.
-        configured (int, optional): ``num_classes`` in the config of the simplifier.
 
     Returns:
         int: The number.
@@ -148,28 +142,22 @@ def get_num_classes(distiller: Any, records: LogitRecords, configured: Any) -> A
     Raises:
         ValueError: They do not agree, or none of them has a number.
     """
-    losses, counts = distiller.simplified_losses, {}
+    losses, counts = distiller.simplified_losses, []
     for name, argument in losses.items():
-        mapping, found = distiller.loss_forward_mappings[name], {}
+        mapping = distiller.loss_forward_mappings[name]
         for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
             if record := mapping.get(key):
                 number = records.get_num_classes(side, record)
-                found[f'{side}_recorders.{record["recorder"]}'] = number
-        loss = distiller.distill_losses[name]
-        found[f'distill_losses.{name}'] = getattr(loss, 'num_classes', None)
-        found['simplifier'] = configured
-        found = {key: number for key, number in found.items() if number is not None}
-        first, counts[name] = next(iter(found.items()), ('', records.num_classes))
-        for key, number in found.items():
-            expected = f'{counts[name]}, as distiller.{first} has'
-            expect(number == counts[name], f'distiller.{key}: num_classes', number, expected)
-    num_classes = next(iter(counts.values()))
+                counts.append((f'{side}_recorders.{record["recorder"]}', number))
+        number = getattr(distiller.distill_losses[name], 'num_classes', None)
+        counts.append((f'distill_losses.{name}', number))
+    counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))
+    counts = [(key, number) for key, number in counts if number is not None]
+    first, num_classes = counts[0] if counts else ('', records.num_classes)
+    hint = f'; simplified_losses chooses of {list(losses)}' if len(losses) > 1 else ''
+    for key, number in counts:
+        expected = f'{num_classes}, as distiller.{first} has{hint}'
+        expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
     expected = "a number: the teacher's logits do not tell it"
     expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
-    kept = {name: losses[name] for name in losses if counts[name] == num_classes}
-    expected = (
-        f'losses of one number of classes, as simplified_losses={kept} (they have {counts}); a '
-        'ConfigurableDistiller with a simplifier for each as connector takes them all'
-    )
-    expect(len(kept) == len(counts), 'distiller.simplified_losses', list(losses), expected)
     return num_classes

@@ -16,27 +16,23 @@ from .logit_records import LogitRecords
 from .loss_checks import check_mapping, check_numbers
 
 
-def choose_losses(
-    distiller: Any, records: LogitRecords, logit_loss: Any, entropy_grad: float
-) -> None:
+def choose_losses(distiller: Any, records: LogitRecords) -> None:
     """Finds or adds the losses that are simplified, and makes them differentiable.
 
     Args:
         distiller (SKDDistiller): The distiller, whose ``simplified_losses``,
             ``distill_losses`` and ``loss_forward_mappings`` are completed.
         records (LogitRecords): Its records.
-        logit_loss (dict, optional): See :class:`SKDDistiller`.
-        entropy_grad (float): See :class:`SKDDistiller`.
 
     Raises:
         ValueError: A loss cannot train a simplifier, or an argument has no use.
     """
-    chosen = distiller.simplified_losses or find_logit_losses(
-        distiller, records, logit_loss is None
-    )
+    logit_loss, entropy_grad = distiller.logit_loss, distiller.entropy_grad
+    mappings = distiller.loss_forward_mappings
+    chosen = distiller.simplified_losses or find_logit_losses(distiller, records)
     is_added = not chosen
     if is_added:
-        chosen = add_logit_loss(distiller, records, logit_loss)
+        chosen = add_logit_loss(distiller, records)
     distiller.simplified_losses = chosen
     for name, loss in distiller.distill_losses.items():
         check_numbers(name, loss)
@@ -45,10 +41,10 @@ def choose_losses(
         loss = distiller.distill_losses[name]
         # Whether a teacher that is trained receives the gradient of the loss.
         detach = bool(getattr(loss, 'teacher_detach', False))
-        mapping = distiller.loss_forward_mappings[name]
-        # A new dict, since several arguments may share one.
-        mapping[argument] = {**mapping[argument], 'simplify': dict(detach=detach)}
-        _warn_of_softmax(name, loss, records, mapping[argument])
+        record = {**mappings[name][argument], 'simplify': dict(detach=detach)}
+        # New dicts, since arguments and losses may share one.
+        mappings[name] = {**mappings[name], argument: record}
+        _warn_of_softmax(name, loss, records, record)
         distiller.distill_losses[name] = make_differentiable(name, loss, entropy_grad)
     losses = [distiller.distill_losses[name] for name in chosen]
     names = [type(loss).__name__ for loss in losses]
@@ -59,7 +55,7 @@ def choose_losses(
     expect(valid, 'distiller.entropy_grad', entropy_grad, expected)
 
 
-def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> dict[str, str]:
+def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
     """Finds the losses that take the teacher's logits.
 
     Warns of losses that may take logits.
@@ -67,7 +63,6 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
     Args:
         distiller (ConfigurableDistiller): The distiller, with its losses.
         records (LogitRecords): Its records.
-        may_add (bool): Whether a loss of the logits is to be added if none is found.
 
     Returns:
         dict[str, str]: The argument that takes the teacher's logits, by loss.
@@ -77,6 +72,7 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
             argument receives the logits of the student.
     """
     found: dict[str, str] = {}
+    is_asked = distiller.logit_loss is not None  # For a loss, if none is found.
     # By loss: the arguments that read the logits, and those that may.
     unknown: dict[str, list[str]] = {}
     doubtful: dict[str, list[str]] = {}
@@ -115,14 +111,15 @@ def find_logit_losses(distiller: Any, records: LogitRecords, may_add: bool) -> d
         f'{_get_line(unknown)}, or a logit_loss to add: SKD does not know the losses that read '
         'the logits'
     )
-    expect(bool(found) or not unknown or not may_add, 'distiller.simplified_losses', None, expected)
+    valid = bool(found) or not unknown or is_asked
+    expect(valid, 'distiller.simplified_losses', None, expected)
     if found and unknown:
         warnings.warn(
             f'distiller.distill_losses: {list(unknown)} read the logits of the teacher as they '
             f'are, since SKD does not know them; {_get_line(unknown)} simplifies them.',
             stacklevel=3,
         )
-    if doubtful and (found or may_add):
+    if doubtful and (found or not is_asked):
         added = 'a loss of logits is added beside them' if not found else 'they are left alone'
         warnings.warn(
             f'distiller.distill_losses: {list(doubtful)} may read the logits of the teacher, but '

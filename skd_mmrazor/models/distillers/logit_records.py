@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...utils import expect
 from .logits_modules import (
+    describe_model,
     find_logits_module,
     get_class_counts,
     get_head,
@@ -29,24 +30,21 @@ class LogitRecords:
     """The records of ``loss_forward_mappings``, looked up in both models.
 
     Args:
-        distiller (ConfigurableDistiller): The distiller, with its recorders and connectors.
+        distiller (SKDDistiller): The distiller, with its recorders and connectors.
         models (dict[str, nn.Module]): ``'teacher'`` and ``'student'``.
-        logits_module (str | dict[str, str], optional): The module whose output is the
-            logits, of both models or of each; None to find it.
 
     Raises:
         ValueError: A model has no such module.
     """
 
-    def __init__(self, distiller: Any, models: dict[str, nn.Module], logits_module: Any) -> None:
-        self.models = models
-        self.logits_modules: dict[str, str] = (
-            logits_module
-            if isinstance(logits_module, dict)
-            else {side: logits_module or find_logits_module(models[side]) for side in SIDES}
-        )
-        if logits_module is not None:
-            self.check_logits_modules()
+    def __init__(self, distiller: Any, models: dict[str, nn.Module]) -> None:
+        self.models, names = models, distiller.logits_module
+        if not isinstance(names, dict):
+            names = {side: names or find_logits_module(models[side]) for side in SIDES}
+        self.logits_modules: dict[str, str] = names
+        if distiller.logits_module is not None:
+            for side in SIDES:
+                self.get_logits_module(side)
         self._recorders = {s: getattr(distiller, f'{s}_recorders').recorders for s in SIDES}
         self._connectors = distiller.connectors
         self._counts = get_class_counts(models['teacher']) | get_class_counts(models['student'])
@@ -128,19 +126,16 @@ class LogitRecords:
         """Whether the teacher has a sigmoid for each class of a record."""
         return has_sigmoid(self.get_teachers_head(record))
 
-    def check_logits_modules(self) -> None:
-        """Makes sure that the modules of the logits exist.
+    def get_logits_module(self, side: str) -> nn.Module:
+        """The module of the logits of a model.
 
         Raises:
-            ValueError: One does not exist.
+            ValueError: It does not exist.
         """
-        for side, model in self.models.items():
-            source, names = self.logits_modules[side], dict(model.named_modules())
-            linear = [name for name in names if isinstance(names[name], nn.Linear)]
-            expected = (
-                f'a module of the {side} {type(model).__name__}, whose linear layers are {linear}'
-            )
-            expect(source in names, 'distiller.logits_module', source, expected)
+        source, modules = self.logits_modules[side], dict(self.models[side].named_modules())
+        expected = f'a module of {describe_model(side, self.models[side])}'
+        expect(source in modules, 'distiller.logits_module', source, expected)
+        return modules[source]
 
     def get_source(self, side: str, record: Any) -> str:
         """The source of a record; empty if the record is not of that model."""

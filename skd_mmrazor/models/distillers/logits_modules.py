@@ -58,6 +58,12 @@ def find_logits_module(model: nn.Module) -> str:
     return find_logits_modules(model)[0]
 
 
+def describe_model(side: str, model: nn.Module) -> str:
+    """Names a model and its linear layers in a message."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return f'the {side} {type(model).__name__}, whose linear layers are {linear}'
+
+
 def get_last_layer(module: nn.Module | None) -> Any:
     """The last linear layer or convolution of a module, None if it has none."""
     layers = [m for m in module.modules() if isinstance(m, (nn.Linear, _ConvNd))] if module else []

@@ -1,7 +1,6 @@
 """Student-friendly knowledge distillation for any ``ConfigurableDistiller``."""
 
 import contextlib
-import copy
 from typing import Any
 
 import torch
@@ -98,22 +97,17 @@ class SKDDistiller(ConfigurableDistiller):
         log_interval: int = 10,
         **kwargs: Any,
     ) -> None:
-        checks.check_arguments(
-            simplifier, simplified_losses, entropy_grad, logits_module, log_interval
-        )
         with name_part(kwargs):
             super().__init__(**kwargs)
+        self.loss_forward_mappings = dict(self.loss_forward_mappings)  # Not that of the config.
+        self.simplifier_cfg = simplifier
+        self.simplified_losses: Any = simplified_losses
+        self.entropy_grad = entropy_grad
+        self.logits_module = logits_module
+        self.logit_loss = logit_loss
+        self.log_interval = log_interval
+        checks.check_arguments(self)
         checks.check_parts(self)
-        # Copies: mappings are changed below, and the config or several losses may share one.
-        self.loss_forward_mappings = {
-            name: copy.deepcopy(mapping) for name, mapping in self.loss_forward_mappings.items()
-        }
-        self.simplified_losses = dict(simplified_losses or {})
-        self._simplifier_cfg = dict(simplifier)
-        self._entropy_grad = entropy_grad
-        self._logits_module = logits_module
-        self._logit_loss = logit_loss
-        self._log_interval = log_interval
         # By side; emptied once both are prepared and their logits are found.
         self._models: dict[str, nn.Module] = {}
         # Per-step cache: record -> (logits, simplified logits).
@@ -151,12 +145,11 @@ class SKDDistiller(ConfigurableDistiller):
         self._models[side] = model
         if len(self._models) < len(SIDES):
             return
-        records, self._models = LogitRecords(self, self._models, self._logits_module), {}
-        choose_losses(self, records, self._logit_loss, self._entropy_grad)
-        cfg: dict[str, Any] = dict(_scope_='mmrazor') | self._simplifier_cfg
+        records, self._models = LogitRecords(self, self._models), {}
+        choose_losses(self, records)
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
-        num_classes = checks.get_num_classes(self, records, cfg.get('num_classes'))
-        cfg['num_classes'] = num_classes
+        num_classes = checks.get_num_classes(self, records)
+        cfg: dict[str, Any] = dict(self.simplifier_cfg, num_classes=num_classes)
         if cfg.get('tau') is None:
             cfg['tau'] = get_common_tau(losses)
         self._use_sigmoid = any(
@@ -164,13 +157,13 @@ class SKDDistiller(ConfigurableDistiller):
             or records.use_sigmoid(self.loss_forward_mappings[name][argument])
             for name, argument in self.simplified_losses.items()
         )
-        kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-        is_ours = isinstance(kind, type) and issubclass(kind, AttentionSimplifierConnector)
-        if self._use_sigmoid and is_ours:  # Smaller logits would make objects likelier.
-            cfg = dict(softening='scale', start_factor=1.0) | cfg
         with torch.random.fork_rng(devices=[]):
-            with error_context('distiller.simplifier', self._simplifier_cfg, 'a valid config'):
-                self.simplifier = MODELS.build(cfg)
+            with error_context('distiller.simplifier', self.simplifier_cfg, 'a valid config'):
+                kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+                is_ours = isinstance(kind, type) and issubclass(kind, AttentionSimplifierConnector)
+                if self._use_sigmoid and is_ours:  # Smaller logits would make objects likelier.
+                    cfg = dict(softening='scale', start_factor=1.0) | cfg
+                self.simplifier = MODELS.build(dict(_scope_='mmrazor') | cfg)
             checks.check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
 
@@ -200,17 +193,15 @@ class SKDDistiller(ConfigurableDistiller):
             self._simplified[key] = (logits, self.simplifier(logits))
         return self._simplified[key][1]
 
-    def _get_levels(self, recorder: str, from_student: bool, **kwargs: Any) -> Tensor:
+    def _get_levels(
+        self, recorder: str, from_student: bool, record_idx: str, **kwargs: Any
+    ) -> Tensor:
         side = 'student' if from_student else 'teacher'
         buffer = getattr(self, f'{side}_recorders').get_recorder(recorder).data_buffer
-        expected = (
-            "a record of each level: FpnTeacherDistill does not run the teacher's head, "
-            "type='SingleTeacherDistill' does"
-        )
+        expected = 'levels: FpnTeacherDistill does not run the head, SingleTeacherDistill does'
         expect(bool(buffer), f'distiller.{side}_recorders.{recorder}', buffer, expected)
-        get_level = super().get_record
-        indices = [dict(kwargs, record_idx=i) for i in range(len(buffer))]
-        levels = [get_level(recorder, from_student, **index) for index in indices]
+        get = super().get_record
+        levels = [get(recorder, from_student, record_idx=i, **kwargs) for i in range(len(buffer))]
         return join_levels(levels, self.simplifier.num_classes)
 
     def compute_distill_losses(self) -> dict[str, Tensor]:
@@ -230,7 +221,7 @@ class SKDDistiller(ConfigurableDistiller):
             if target.requires_grad:
                 check_gradient(self, name, losses[name], target)
         self._step, self._unchecked = self._step + 1, []
-        if self._step == 1 or self._step % self._log_interval == 0:
+        if self._step == 1 or self._step % self.log_interval == 0:
             pairs, tau = list(self._simplified.values()), self.simplifier.tau
             losses.update(compare_targets(pairs, tau, self._use_sigmoid))
             if hasattr(self.simplifier, 'current_lam'):

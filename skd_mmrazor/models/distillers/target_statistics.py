@@ -41,5 +41,4 @@ def _entropy(logits: Tensor, tau: float, use_sigmoid: bool) -> Tensor:
 
 
 def _mean(values: list[Tensor]) -> Tensor:
-    flat = [value.flatten() for value in values]
-    return (torch.cat(flat) if len(flat) > 1 else flat[0]).mean(dtype=torch.float32)
+    return torch.cat([value.flatten() for value in values]).mean(dtype=torch.float32)
