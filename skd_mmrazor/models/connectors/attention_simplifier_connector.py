@@ -1,9 +1,12 @@
 """The learning simplifier of SKD."""
 
+import functools
+
 import torch
 from mmrazor.models.architectures.connectors.base_connector import BaseConnector
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...utils import expect, is_integer, is_number
 from .attention import ClassAttention, SampleAttention
@@ -14,6 +17,9 @@ _SOFTENINGS = ('log_softmax', 'scale')
 # The values of the attention are clamped to this far below certainty, in nats, so that a
 # class masked by a large negative number cannot dominate an average.
 _MAX_GAP = 30.0
+# Above this number of elements, maps are simplified in parts, and recomputed in the
+# backward pass.
+_MAX_MAP_ELEMENTS = 2**22
 
 
 @MODELS.register_module()
@@ -198,18 +204,28 @@ class AttentionSimplifierConnector(BaseConnector):
         with torch.autocast(feature.device.type, enabled=False):
             logits = feature.to(self.attention.q.weight.dtype)
             logits = logits if factor == 1 else logits * factor
-            # The samples of a map are its locations: (N, locations, C).
-            is_map = logits.dim() > 2
-            soft = self._soften(logits.flatten(2).transpose(1, 2) if is_map else logits)
-            change = self.attention(soft) - soft
-            if is_map:
-                change = change.transpose(1, 2).reshape(logits.shape)
-            weight = self.max_lam * self.tau  # One factor, since each is an operator.
-            simplified = torch.addcmul(logits, self._get_share(), change, value=weight)
+            rows = max(1, _MAX_MAP_ELEMENTS // logits[0].numel())
+            if logits.dim() == 2 or len(logits) <= rows:
+                simplified = self._simplify(logits)
+            else:  # The images of large maps one by one, and again in the backward pass.
+                recompute = functools.partial(
+                    checkpoint, self._simplify, use_reentrant=False, preserve_rng_state=False
+                )
+                simplified = torch.cat([recompute(part) for part in logits.split(rows)])
         if self.training and simplified.requires_grad:
             self._awaits_gradient = True
             simplified.register_hook(self._count_step)
         return simplified
+
+    def _simplify(self, logits: Tensor) -> Tensor:
+        # The samples of a map are its locations: (N, locations, C).
+        is_map = logits.dim() > 2
+        soft = self._soften(logits.flatten(2).transpose(1, 2) if is_map else logits)
+        change = self.attention(soft) - soft
+        if is_map:
+            change = change.transpose(1, 2).reshape(logits.shape)
+        weight = self.max_lam * self.tau  # One factor, since each is an operator.
+        return torch.addcmul(logits, self._get_share(), change, value=weight)
 
     def _get_share(self) -> Tensor:
         r""":math:`\lambda` as a share of ``max_lam``."""

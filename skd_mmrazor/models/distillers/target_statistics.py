@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+# Logits are compared in parts of about this many elements.
+_MAX_ELEMENTS = 2**22
+
 
 @torch.no_grad()
 def compare_targets(
@@ -22,13 +25,18 @@ def compare_targets(
         nats, and ``top1_agreement``, the share of samples whose top class stayed;
         scalars.
     """
-    # One record at a time, since with many classes a copy of all logits is large.
+    # A part at a time, since a copy of all logits of a map is large.
+    pairs = [part for pair in pairs for part in zip(*map(_split, pair), strict=True)]
     same = [b.argmax(dim=1) == a.argmax(dim=1) for b, a in pairs]
     return {
         'teacher_entropy': _mean([_entropy(before, tau, use_sigmoid) for before, _ in pairs]),
         'simplified_entropy': _mean([_entropy(after, tau, use_sigmoid) for _, after in pairs]),
         'top1_agreement': _mean(same),
     }
+
+
+def _split(logits: Tensor) -> tuple[Tensor, ...]:
+    return logits.split(max(1, _MAX_ELEMENTS // logits[0].numel()))
 
 
 def _entropy(logits: Tensor, tau: float, use_sigmoid: bool) -> Tensor:
