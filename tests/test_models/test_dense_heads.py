@@ -5,6 +5,7 @@ shapes of its modules; ``-m dense`` runs the same on mmdetection itself.
 """
 
 import copy
+import re
 import warnings
 
 import pytest
@@ -154,6 +155,72 @@ def test_heads_that_differ_are_refused(head):
         build(teacher=Detector(head))
 
 
+def test_a_background_is_no_class():
+    """Five sigmoid classes are as many logits as four and a background."""
+    heads = RetinaHead(CLASSES), RetinaHead(CLASSES - 1, use_sigmoid_cls=False)
+    with pytest.raises(ValueError, match=r"num_classes of the heads=\{'teacher': 4, 'student': 5"):
+        build(*map(Detector, heads))
+
+
+class BaseDecodeHead(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.num_classes = CLASSES
+        self.conv_seg = nn.Conv2d(3, CLASSES, 1)
+
+
+class Segmentor(BaseModel):
+    """A map of some stride, or several of them."""
+
+    def __init__(self, stride=1, calls=1):
+        super().__init__()
+        self.decode_head = BaseDecodeHead()
+        self.stride, self.calls = stride, calls
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        inputs = F.avg_pool2d(inputs, self.stride)
+        return dict(loss=sum(self.decode_head.conv_seg(inputs).mean() for _ in range(self.calls)))
+
+
+def cwd(connectors=None, **entry):
+    """CWD of the logits; the entry is added to the teacher's."""
+    logits = dict(logits=dict(type='ModuleOutputs', source='decode_head.conv_seg'))
+    records = {
+        'preds_S': dict(recorder='logits', from_student=True, record_idx=0),
+        'preds_T': dict(recorder='logits', from_student=False, **entry),
+    }
+    return dict(
+        type='ConfigurableDistiller',
+        student_recorders=logits,
+        teacher_recorders=logits,
+        connectors=connectors,
+        distill_losses=dict(loss_cwd=dict(type='ChannelWiseDivergence')),
+        loss_forward_mappings=dict(loss_cwd=records),
+    )
+
+
+@pytest.mark.parametrize(('student', 'teacher'), [(1, 2), (2, 1)])
+def test_maps_of_different_strides_are_told_the_connector(student, teacher):
+    models = Segmentor(student), Segmentor(teacher)
+    with pytest.raises(ValueError, match=r'loss_cwd: shapes of the logits=.* preds_T') as caught:
+        step(build(*models, distiller=cwd()))
+    (connectors,) = re.findall(r'connectors=(dict\(.*\)) and', str(caught.value))
+    # It does what it says it does.
+    step(build(*models, distiller=cwd(eval(connectors), connector='resize')))
+    added = dict(type='ConfigurableDistiller')
+    with pytest.raises(ValueError, match=r'loss_skd: shapes .* into the config by another name'):
+        step(build(*models, distiller=added))
+    step(build(models[0], models[0], distiller=added))
+
+
+def test_a_module_that_runs_more_often_in_one_model_is_named():
+    models = Segmentor(), Segmentor(calls=2)
+    message = r"loss_cwd: records of a step=\{'teacher': 2, 'student': 1\}.*record_idx"
+    with pytest.raises(ValueError, match=message):
+        step(build(*models, distiller=cwd()))
+    step(build(*models, distiller=cwd(record_idx=1)))
+
+
 def test_logits_of_proposals_are_refused():
     with pytest.raises(ValueError, match=r"source='roi_head\.fc_cls', expected .* same boxes"):
         build(logits_module='roi_head.fc_cls')
@@ -165,13 +232,39 @@ def test_a_teacher_whose_head_does_not_run_is_told_the_algorithm():
         step(model)
 
 
-def test_a_level_that_is_missing_is_named():
-    class OneLevel(Detector):
-        def forward(self, inputs, data_samples=None, mode='loss'):
-            return dict(loss=self.bbox_head([self.neck(inputs)])[0].mean())
+class Levels(Detector):
+    """A pyramid of some levels, whose first has some stride."""
 
-    with pytest.raises((ValueError, TypeError), match=r'loss_forward_mappings\.loss_skd=.*records'):
-        step(build(teacher=OneLevel(), distiller=dict(FEATURES, **NO_FEATURES)))
+    def __init__(self, levels=2, stride=1, calls=1):
+        super().__init__()
+        self.levels, self.stride, self.calls = levels, stride, calls
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        sizes = [self.stride * 2**i for i in range(self.levels)] * self.calls
+        scores = self.bbox_head([self.neck(F.avg_pool2d(inputs, size)) for size in sizes])
+        return dict(loss=sum(level.square().mean() for level in scores))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            dict(levels=1),
+            r"loss_skd: records of a step=\{'teacher': 1, 'student': 2\}.*same levels",
+        ),
+        (
+            dict(levels=3),
+            r"loss_skd: records of a step=\{'teacher': 3, 'student': 2\}.*same levels",
+        ),
+        (dict(calls=2), r"loss_skd: records of a step=\{'teacher': 4, 'student': 2\}.*same levels"),
+        (dict(stride=2), r'loss_skd: shapes of the logits=.*20, 1.*80, 1.*the same strides'),
+    ],
+)
+def test_levels_that_differ_are_named(options, message):
+    features = dict(FEATURES, **NO_FEATURES)
+    with pytest.raises(ValueError, match=message):
+        step(build(teacher=Levels(**options), distiller=features))
+    step(build(Levels(**options), Levels(**options), distiller=features))
 
 
 NO_FEATURES = dict(distill_losses={}, loss_forward_mappings={})
@@ -207,11 +300,6 @@ def test_a_softmax_over_independent_classes_is_said_once():
 
 
 def test_an_auxiliary_head_is_left_alone():
-    class BaseDecodeHead(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv_seg = nn.Conv2d(4, CLASSES, 1)
-
     class FCNHead(BaseDecodeHead):
         """As any head of mmsegmentation."""
 

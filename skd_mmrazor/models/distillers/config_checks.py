@@ -145,10 +145,15 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
     losses, counts = distiller.simplified_losses, []
     for name, argument in losses.items():
         mapping = distiller.loss_forward_mappings[name]
+        heads: dict[str, Any] = {}
         for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
             if record := mapping.get(key):
                 number = records.get_num_classes(side, record)
                 counts.append((f'{side}_recorders.{record["recorder"]}', number))
+                heads[side] = records.get_heads_classes(side, record)
+        # Of equal width are five sigmoid classes, and four and a background under a softmax.
+        key = f'distiller.loss_forward_mappings.{name}: num_classes of the heads'
+        expect(len({*heads.values()} - {None}) <= 1, key, heads, 'one number in both models')
         number = getattr(distiller.distill_losses[name], 'num_classes', None)
         counts.append((f'distill_losses.{name}', number))
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))

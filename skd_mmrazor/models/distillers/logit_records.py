@@ -118,6 +118,11 @@ class LogitRecords:
             return classes if classes > 1 and width % classes == 0 else width
         return width
 
+    def get_heads_classes(self, side: str, record: Any) -> int | None:
+        """``num_classes`` of the head that a record is of, None where a connector follows."""
+        head = get_head(self.models[side], self.get_source(side, record))
+        return None if record.get('connector') else getattr(head, 'num_classes', None)
+
     def get_teachers_head(self, record: Any) -> nn.Module:
         """The head of the teacher that a record is of."""
         return get_head(self.models['teacher'], self.get_source('teacher', record))

@@ -1,5 +1,6 @@
 """Checks that a loss trains the student and the simplifier."""
 
+import contextlib
 import copy
 from inspect import signature
 from typing import Any
@@ -8,9 +9,9 @@ import torch
 from mmrazor.models.losses import ChannelWiseDivergence
 from torch import Tensor, nn
 
-from ...utils import error_context, expect, is_number
+from ...utils import error_context, expect, is_integer, is_number
 from .known_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
-from .logit_records import SIDES
+from .logit_records import ALL_LEVELS, SIDES
 
 
 def check_mapping(distiller: Any, name: str, argument: Any) -> None:
@@ -94,6 +95,51 @@ def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
             return False
     check_gradient(distiller, name, value, inputs[distiller.simplified_losses[name]])
     return True
+
+
+def check_records(distiller: Any) -> None:
+    """Makes sure that the logits of a step are of the same locations in both models.
+
+    Args:
+        distiller (SKDDistiller): Holds the records of the step.
+
+    Raises:
+        ValueError: One model made more records of a loss, or maps of another size.
+    """
+    for name, argument in distiller.simplified_losses.items():
+        mapping = distiller.loss_forward_mappings[name]
+        pair = [mapping.get(key) for key in (argument, STUDENT_ARGUMENT.get(argument))]
+        if not all(isinstance(record, dict) and 'recorder' in record for record in pair):
+            continue
+        key, counts, shapes = f'distiller.loss_forward_mappings.{name}', {}, {}
+        for side, record in zip(SIDES, pair, strict=True):
+            recorder = getattr(distiller, f'{side}_recorders').get_recorder(record['recorder'])
+            counts[side] = len(getattr(recorder, 'data_buffer', ()))
+        are_chosen = all(is_integer(record.get('record_idx'), 0) for record in pair)
+        valid = are_chosen or 0 in counts.values() or len(set(counts.values())) == 1
+        expected = (
+            'as many of both: a module that runs once for each level of a pyramid needs the same '
+            'levels in both models, of any other record_idx in both entries chooses a record'
+        )
+        expect(valid, f'{key}: records of a step', counts, expected)
+        with contextlib.suppress(Exception):  # What is no record is named with the loss.
+            for side, record in zip(SIDES, pair, strict=True):
+                shapes[side] = tuple(distiller.get_record(**dict(record, simplify=None)).shape)
+        teacher, student = (shapes.get(side, ())[2:] for side in SIDES)
+        if pair[0].get('record_idx') == ALL_LEVELS:
+            valid = len(set(shapes.values())) <= 1
+            expected = 'as many anchors and locations: both need the same, and the same strides'
+        else:
+            valid = teacher == student or len(teacher) != len(student)
+            mode = {1: 'linear', 3: 'trilinear'}.get(len(student), 'bilinear')
+            expected = (
+                "maps of one size: connectors=dict(resize=dict(type='TorchFunctionalConnector', "
+                "function_name='interpolate', func_args=dict("
+                f"size={student}, mode={mode!r}))) and connector='resize' in its {argument}"
+            )
+            if name == 'loss_skd':
+                expected += '; write this loss, which was added, into the config by another name'
+        expect(valid, f'{key}: shapes of the logits', shapes, expected)
 
 
 def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> None:

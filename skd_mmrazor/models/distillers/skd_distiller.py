@@ -16,7 +16,7 @@ from . import config_checks as checks
 from .config_errors import name_loss, name_part
 from .logit_losses import choose_losses, get_common_tau
 from .logit_records import ALL_LEVELS, SIDES, LogitRecords, join_levels
-from .loss_checks import check_gradient, check_loss
+from .loss_checks import check_gradient, check_loss, check_records
 from .target_statistics import compare_targets
 
 
@@ -213,6 +213,8 @@ class SKDDistiller(ConfigurableDistiller):
             them out of the objective.
         """
         self._simplified.clear()
+        if not self._step:
+            check_records(self)
         with contextlib.nullcontext() if self._step else name_loss(self):
             losses = super().compute_distill_losses()
         for name in self._unchecked:
