@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmrazor.registry import MODELS
 from torch import nn
 
-from skd_mmrazor.models import LogSpaceBinaryKLDivergence
+from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceBinaryKLDivergence
 from skd_mmrazor.models.distillers.logits_modules import find_logits_module, find_logits_modules
 
 CLASSES, ANCHORS = 5, 3
@@ -141,6 +141,26 @@ def test_binary_divergence_has_true_gradients():
     torch.testing.assert_close(value, loss(student, teacher))
     student_only = torch.autograd.grad(loss(student, teacher), student)
     torch.testing.assert_close(torch.autograd.grad(value, student), student_only)
+
+
+def test_what_is_kept_of_a_large_map_is_a_few_times_its_size():
+    """Autograd keeps eighteen tensors of its size, which a detector has no memory for."""
+    student, teacher = torch.randn(2, 3, 80, 22400).unbind()
+    simplifier = AttentionSimplifierConnector(80, softening='scale', start_factor=1.0)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    student.requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = LogSpaceBinaryKLDivergence()(student, simplifier(teacher))
+    assert sum(kept.values()) < 3.5 * student.numel()
+    loss.backward()
+    one_by_one = [simplifier(image[None]) for image in teacher]
+    torch.testing.assert_close(simplifier(teacher), torch.cat(one_by_one))
+    assert simplifier.lam_logit.grad.item() != 0
 
 
 def test_a_head_of_one_class_distils_its_anchors():
