@@ -61,6 +61,16 @@ def test_the_curves_are_the_log(work_dirs):
         assert np.allclose(lines[0].get_ydata(), by_epoch), title
 
 
+def test_what_was_logged_once_can_be_seen():
+    run = plot_curves.Run('one epoch', [{'step': 1, 'epoch': 1, 'loss': 2.0}], [], None)
+    run.val = [{'step': 1, 'accuracy/top1': 70.0}]
+    for title, ax in panels([run]).items():
+        (line,) = ax.lines
+        assert line.get_marker() == 'o', title
+    run.val.append({'step': 2, 'accuracy/top1': 71.0})
+    assert panels([run])['Validation top-1 (%)'].lines[0].get_marker() == ''
+
+
 def test_a_run_without_skd_has_no_panels_of_it(work_dirs):
     axes = panels([plot_curves.Run.load(work_dirs[0], 'kd')])
     assert len(axes) == 3

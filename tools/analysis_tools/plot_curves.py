@@ -158,9 +158,10 @@ def draw(runs: list[Run]) -> Figure:
             # ``loss`` is the sum; without distillation it is the student's only loss.
             for key in [key for key in found if key != 'loss'] or found:
                 style = '-' if key == 'loss' else [*STYLES][keys.index(key) % len(STYLES)]
-                ax.plot(*zip(*run.curve(key), strict=True), style, color=color, lw=1.6)
+                draw_line(ax, run.curve(key), color, style)
         if any('loss' in key for key in keys):
             ax.set_yscale('log')
+            ax.tick_params(which='minor', labelsize=8)
         if keys == ['distill.top1_agreement']:
             ax.set_ylim(min(0.95, ax.get_ylim()[0]), 1.003)
         ax.set_title(title, fontsize=10, loc='left')
@@ -176,10 +177,16 @@ def draw(runs: list[Run]) -> Figure:
     return figure
 
 
+def draw_line(ax: plt.Axes, points: list[tuple], color: str, style: str = '-') -> None:
+    """A line, or a dot where there is one point, which a line does not show."""
+    marker = 'o' if len(points) == 1 else ''
+    ax.plot(*zip(*points, strict=True), color=color, ls=style, marker=marker, lw=1.6)
+
+
 def draw_accuracy(ax: plt.Axes, run: Run, color: str) -> None:
     """The student's accuracy, and a line for the teacher's."""
     if points := run.accuracies():
-        ax.plot(*zip(*points, strict=True), color=color, lw=1.6)
+        draw_line(ax, points, color)
         # The axis fits the second half, in which runs differ by less than they gain before.
         late = [y for _, y in points[len(points) // 2 :]]
         bottom = min(late) - 1
