@@ -227,6 +227,28 @@ def test_classes_do_not_depend_on_the_batch_and_samples_do():
         assert torch.allclose(whole, part) is alike
 
 
+@pytest.mark.parametrize('shape', [(6, 10), (6, 10, 2, 3)])
+def test_a_class_is_bounded_by_the_top_of_its_own_sample(shape):
+    """And of its own location, however large the logits beside it are."""
+    connector = build('classes', softening='scale', learn_lam=False)
+    logits = torch.randn(shape, dtype=torch.float64)
+    alone = connector(logits)[-1:, ..., -1:]
+    logits[:-1] *= 1e4
+    if len(shape) > 2:
+        logits[..., :-1] *= 1e4
+    torch.testing.assert_close(connector(logits)[-1:, ..., -1:], alone)
+
+
+def test_a_masked_class_is_averaged_as_30_nats():
+    connector = build('samples', tau=4.0, max_lam=0.5, learn_lam=False)
+    logits = torch.randn(6, 10, dtype=torch.float64)
+    logits[:, 3] = -1e9
+    y = (logits / 4).log_softmax(dim=1)
+    y[:, 3] = -30
+    expected = logits + 4 * 0.5 * (connector.get_attention(logits) @ y - y)
+    torch.testing.assert_close(connector(logits), expected)
+
+
 def test_dense_samples_attend_within_their_image():
     connector = build('samples', learn_lam=False)
     logits = torch.randn(2, 10, 3, 5, dtype=torch.float64)
