@@ -170,7 +170,9 @@ def test_an_unknown_loss_of_the_logits_is_named_with_the_line_that_simplifies_it
 
 
 def test_an_unknown_loss_beside_a_known_one_is_said_to_read_the_logits_as_they_are():
-    with pytest.warns(UserWarning, match=r"\['loss_own'\] read the logits of the teacher as they"):
+    with pytest.warns(
+        UserWarning, match=r"\['loss_own'\] may read .* as they are, beside \['loss_kl'"
+    ):
         model = build(
             dict(fc=FC),
             dict(loss_own=OWN, loss_kl=KL),
@@ -224,7 +226,7 @@ def test_a_loss_that_may_read_logits_is_named_before_another_is_added(recorder, 
     parts = dict(x=recorder), dict(loss_own=loss), dict(loss_own=mapping)
     connectors = dict(connectors=dict(first=dict(type='FirstClasses')))
     line = (
-        rf"\['loss_own'\] may read .* is added .*simplified_losses=dict\(loss_own='{arguments[1]}'"
+        rf"\['loss_own'\] may read .* is added; simplified_losses=dict\(loss_own='{arguments[1]}'"
     )
     with pytest.warns(UserWarning, match=line):
         build(*parts, **connectors)

@@ -17,10 +17,8 @@ _LOG_SPACE = {
     losses.DKDLoss: (LogSpaceDKDLoss, ('tau', 'reduction', 'loss_weight', 'alpha', 'beta')),
 }
 _DKD_SUMS = (
-    "{key}: mmrazor's DKDLoss sums over the batch for reduction={reduction!r} "
-    "(docs/known_issues.md, 13). SKD keeps that weight by type='LogSpaceDKDLoss', "
-    "reduction='sum'; write type='LogSpaceDKDLoss' in the config to divide by the batch, as "
-    "DKD's paper does."
+    "{key}: mmrazor's DKDLoss sums over the batch for reduction={reduction!r}, and so does SKD; "
+    "type='LogSpaceDKDLoss' divides by the batch, as DKD's paper does (docs/known_issues.md, 13)."
 )
 
 

@@ -11,9 +11,12 @@ from ..losses import LogSpaceBinaryKLDivergence
 from ..losses.log_space_kl_divergence import check_tau
 from .added_logit_loss import add_logit_loss
 from .differentiable_losses import make_differentiable
-from .known_losses import FEATURES, KNOWN, LOGITS, STUDENT_ARGUMENT
+from .known_losses import FEATURES, KNOWN, LOGITS
 from .logit_records import LogitRecords
 from .loss_checks import check_mapping, check_numbers
+
+# Losses of logits that take no softmax over the classes.
+_WITHOUT_SOFTMAX = (LogSpaceBinaryKLDivergence, ChannelWiseDivergence)
 
 
 def choose_losses(distiller: Any, records: LogitRecords) -> None:
@@ -30,10 +33,9 @@ def choose_losses(distiller: Any, records: LogitRecords) -> None:
     logit_loss, entropy_grad = distiller.logit_loss, distiller.entropy_grad
     mappings = distiller.loss_forward_mappings
     chosen = distiller.simplified_losses or find_logit_losses(distiller, records)
-    is_added = not chosen
-    if is_added:
-        chosen = add_logit_loss(distiller, records)
-    distiller.simplified_losses = chosen
+    expected = f'nothing: no loss is added beside {list(chosen)}, which take logits'
+    expect(not chosen or logit_loss is None, 'distiller.logit_loss', logit_loss, expected)
+    chosen = distiller.simplified_losses = chosen or add_logit_loss(distiller, records)
     for name, loss in distiller.distill_losses.items():
         check_numbers(name, loss)
     for name, argument in chosen.items():
@@ -44,13 +46,18 @@ def choose_losses(distiller: Any, records: LogitRecords) -> None:
         record = {**mappings[name][argument], 'simplify': dict(detach=detach)}
         # New dicts, since arguments and losses may share one.
         mappings[name] = {**mappings[name], argument: record}
-        _warn_of_softmax(name, loss, records, record)
+        has_softmax = type(loss) in LOGITS and not isinstance(loss, _WITHOUT_SOFTMAX)
+        if has_softmax and records.use_sigmoid(record):
+            warnings.warn(
+                f'distiller.distill_losses.{name}: {type(loss).__name__} takes the softmax over '
+                "classes that are independent (sigmoid) in the teacher's head; "
+                "type='LogSpaceBinaryKLDivergence' fits them.",
+                stacklevel=3,
+            )
         distiller.distill_losses[name] = make_differentiable(name, loss, entropy_grad)
     losses = [distiller.distill_losses[name] for name in chosen]
-    names = [type(loss).__name__ for loss in losses]
-    expected = f'nothing: no loss is added beside {names}, which take logits'
-    expect(is_added or logit_loss is None, 'distiller.logit_loss', logit_loss, expected)
     valid = not entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)
+    names = [type(loss).__name__ for loss in losses]
     expected = f"0: the target's entropy has no part in the gradient of {names}"
     expect(valid, 'distiller.entropy_grad', entropy_grad, expected)
 
@@ -78,15 +85,13 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
     doubtful: dict[str, list[str]] = {}
     for name, mapping in distiller.loss_forward_mappings.items():
         kind, key = type(distiller.distill_losses[name]), f'distiller.loss_forward_mappings.{name}'
-        argument, _ = KNOWN.get(kind, ('', ''))
+        argument, students = KNOWN.get(kind, ('', ''))
         record = mapping.get(argument)
         is_logits = records.is_logits('teacher', record)
         if kind in LOGITS:
             expect(argument in mapping, key, mapping, f'an entry for {argument!r}')
-            is_swapped = record.get('from_student') is True and (
-                records.is_logits('student', record)
-                or record == mapping.get(STUDENT_ARGUMENT[argument])
-            )
+            is_swapped = records.is_logits('student', record) or record == mapping.get(students)
+            is_swapped = is_swapped and record['from_student']
             expected = 'False: the logits of the teacher'
             expect(not is_swapped, f'{key}.{argument}.from_student', True, expected)
             if is_logits is None:
@@ -113,17 +118,12 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
     )
     valid = bool(found) or not unknown or is_asked
     expect(valid, 'distiller.simplified_losses', None, expected)
-    if found and unknown:
+    others = {**unknown, **doubtful}
+    if others and (found or not is_asked):
         warnings.warn(
-            f'distiller.distill_losses: {list(unknown)} read the logits of the teacher as they '
-            f'are, since SKD does not know them; {_get_line(unknown)} simplifies them.',
-            stacklevel=3,
-        )
-    if doubtful and (found or not is_asked):
-        added = 'a loss of logits is added beside them' if not found else 'they are left alone'
-        warnings.warn(
-            f'distiller.distill_losses: {list(doubtful)} may read the logits of the teacher, but '
-            f'their recorders do not show it: {added}; {_get_line(doubtful)} simplifies them.',
+            f'distiller.distill_losses: {list(others)} may read the logits of the teacher as they '
+            f'are, beside {list(found) or "a loss that is added"}; {_get_line(others)} simplifies '
+            'them.',
             stacklevel=3,
         )
     return found
@@ -141,14 +141,12 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
     """
     taus: dict[str, Any] = {}
     for name, loss in losses.items():
-        attribute = next((key for key in ('tau', 'temperature', 'T') if hasattr(loss, key)), '')
-        if attribute:
-            taus[name] = getattr(loss, attribute)
-            # Not of the user's own losses, where it may be a learned tensor.
-            if type(loss) in KNOWN or is_number(taus[name]):
-                check_tau(f'distiller.distill_losses.{name}.{attribute}', taus[name])
-        elif type(loss) not in KNOWN:
-            taus[name] = None
+        keys = [key for key in ('tau', 'temperature', 'T') if hasattr(loss, key)]
+        if keys or type(loss) not in KNOWN:
+            taus[name] = getattr(loss, keys[0]) if keys else None
+        # Of the user's own losses it may be a learned tensor.
+        if keys and (type(loss) in KNOWN or is_number(taus[name])):
+            check_tau(f'distiller.distill_losses.{name}.{keys[0]}', taus[name])
     agree = all(map(is_number, taus.values())) and len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)
@@ -158,17 +156,3 @@ def _get_line(arguments: dict[str, list[str]]) -> str:
     """The setting that simplifies losses, with ``or`` between several possible arguments."""
     parts = [f'{name}={" or ".join(map(repr, keys))}' for name, keys in arguments.items()]
     return f'simplified_losses=dict({", ".join(parts)})'
-
-
-def _warn_of_softmax(name: str, loss: nn.Module, records: LogitRecords, record: Any) -> None:
-    """Warns of a loss with a softmax over independent (sigmoid) classes of the teacher."""
-    head = records.get_teachers_head(record)
-    no_softmax = (LogSpaceBinaryKLDivergence, ChannelWiseDivergence)
-    has_softmax = type(loss) in LOGITS and not isinstance(loss, no_softmax)
-    if has_softmax and records.use_sigmoid(record):
-        warnings.warn(
-            f'distiller.distill_losses.{name}: {type(loss).__name__} takes the softmax over the '
-            f'classes of {type(head).__name__}, which are independent (sigmoid); '
-            "type='LogSpaceBinaryKLDivergence' fits them.",
-            stacklevel=4,
-        )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...utils import expect
 from .logits_modules import (
     describe_model,
-    find_logits_module,
+    find_logits_modules,
     get_class_counts,
     get_head,
     get_last_layer,
@@ -40,7 +40,7 @@ class LogitRecords:
     def __init__(self, distiller: Any, models: dict[str, nn.Module]) -> None:
         self.models, names = models, distiller.logits_module
         if not isinstance(names, dict):
-            names = {side: names or find_logits_module(models[side]) for side in SIDES}
+            names = {side: names or find_logits_modules(models[side])[0] for side in SIDES}
         self.logits_modules: dict[str, str] = names
         if distiller.logits_module is not None:
             for side in SIDES:
@@ -102,10 +102,7 @@ class LogitRecords:
             ValueError: The logits are of proposals, which each model samples for itself.
         """
         source = self.get_source(side, record)
-        expected = (
-            "logits of the same boxes in both models, as 'rpn_head.rpn_cls' has: proposals are "
-            'sampled by each model for itself'
-        )
+        expected = "logits of the same boxes in both models, as 'rpn_head.rpn_cls' has"
         valid = 'roi_head' not in source.split('.')
         expect(valid, f'distiller.{side}_recorders: source', source, expected)
         connector = record.get('connector')
@@ -123,13 +120,9 @@ class LogitRecords:
         head = get_head(self.models[side], self.get_source(side, record))
         return None if record.get('connector') else getattr(head, 'num_classes', None)
 
-    def get_teachers_head(self, record: Any) -> nn.Module:
-        """The head of the teacher that a record is of."""
-        return get_head(self.models['teacher'], self.get_source('teacher', record))
-
     def use_sigmoid(self, record: Any) -> bool:
         """Whether the teacher has a sigmoid for each class of a record."""
-        return has_sigmoid(self.get_teachers_head(record))
+        return has_sigmoid(get_head(self.models['teacher'], self.get_source('teacher', record)))
 
     def get_logits_module(self, side: str) -> nn.Module:
         """The module of the logits of a model.

@@ -53,11 +53,6 @@ def find_logits_modules(model: nn.Module) -> list[str]:
     return list(found.values()) or ['head.fc']
 
 
-def find_logits_module(model: nn.Module) -> str:
-    """The first of :func:`find_logits_modules`."""
-    return find_logits_modules(model)[0]
-
-
 def describe_model(side: str, model: nn.Module) -> str:
     """Names a model and its linear layers in a message."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
