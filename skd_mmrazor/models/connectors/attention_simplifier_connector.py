@@ -204,7 +204,7 @@ class AttentionSimplifierConnector(BaseConnector):
         with torch.autocast(feature.device.type, enabled=False):
             logits = feature.to(self.attention.q.weight.dtype)
             logits = logits if factor == 1 else logits * factor
-            rows = max(1, _MAX_MAP_ELEMENTS // logits[0].numel())
+            rows = max(1, _MAX_MAP_ELEMENTS * len(logits) // logits.numel())
             if logits.dim() == 2 or len(logits) <= rows:
                 simplified = self._simplify(logits)
             else:  # The images of large maps one by one, and again in the backward pass.

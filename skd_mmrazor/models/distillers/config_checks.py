@@ -121,8 +121,7 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
     expect(logits._version == 0, key, name, 'a function that does not write into its input')
     sound = isinstance(out, Tensor) and out.shape == (4, num_classes) and out.isfinite().all()
     expect(bool(sound), key, f'{name} with tau={tau}', 'that its outputs are finite logits')
-    learns = out.requires_grad or not any(p.requires_grad for p in simplifier.parameters())
-    if not learns:
+    if not out.requires_grad and any(p.requires_grad for p in simplifier.parameters()):
         warnings.warn(
             f'{key}: {name} cannot learn, since its outputs are detached from its parameters.',
             stacklevel=2,
@@ -142,18 +141,14 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
     Raises:
         ValueError: They do not agree, or none of them has a number.
     """
-    losses, counts = distiller.simplified_losses, []
+    losses, counts, heads = distiller.simplified_losses, [], {}
     for name, argument in losses.items():
-        mapping = distiller.loss_forward_mappings[name]
-        heads: dict[str, Any] = {}
+        mapping, heads[name] = distiller.loss_forward_mappings[name], {}
         for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
             if record := mapping.get(key):
                 number = records.get_num_classes(side, record)
                 counts.append((f'{side}_recorders.{record["recorder"]}', number))
-                heads[side] = records.get_heads_classes(side, record)
-        # Of equal width are five sigmoid classes, and four and a background under a softmax.
-        key = f'distiller.loss_forward_mappings.{name}: num_classes of the heads'
-        expect(len({*heads.values()} - {None}) <= 1, key, heads, 'one number in both models')
+                heads[name][side] = records.get_heads_classes(side, record)
         number = getattr(distiller.distill_losses[name], 'num_classes', None)
         counts.append((f'distill_losses.{name}', number))
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))
@@ -163,6 +158,10 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
     for key, number in counts:
         expected = f'{num_classes}, as distiller.{first} has{hint}'
         expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
+    # Of equal width are five sigmoid classes, and four and a background under a softmax.
+    for name, found in heads.items():
+        key = f'distiller.loss_forward_mappings.{name}: num_classes of the heads'
+        expect(len({*found.values()} - {None}) <= 1, key, found, 'one number in both models')
     expected = "a number: the teacher's logits do not tell it"
     expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
     return num_classes

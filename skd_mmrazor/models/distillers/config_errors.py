@@ -32,8 +32,7 @@ def name_part(kwargs: dict[str, Any]) -> Iterator[None]:
         built: dict[str, Any] = {}
         for part in filter(kwargs.get, signature(ConfigurableDistiller).parameters):
             cfgs = kwargs[part]
-            named = cfgs.items() if isinstance(cfgs, dict) else ()
-            for name, cfg in named:
+            for name, cfg in cfgs.items() if isinstance(cfgs, dict) else ():
                 with error_context(f'distiller.{part}.{name}', cfg, 'a config that can be built'):
                     ConfigurableDistiller(**built, **{part: {name: cfg}})
             with error_context(f'distiller.{part}', cfgs, 'configs that can be built'):

@@ -112,10 +112,7 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
                 unknown[name] = sure
             elif sure or possible:
                 doubtful[name] = sure or possible
-    expected = (
-        f'{_get_line(unknown)}, or a logit_loss to add: SKD does not know the losses that read '
-        'the logits'
-    )
+    expected = f'{_get_line(unknown)}, or a logit_loss to add: SKD does not know these losses'
     valid = bool(found) or not unknown or is_asked
     expect(valid, 'distiller.simplified_losses', None, expected)
     others = {**unknown, **doubtful}

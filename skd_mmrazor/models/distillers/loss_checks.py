@@ -169,12 +169,7 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
     may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
     valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())
     found = 'none' if gradient is None else f'of a sum of {gradient.abs().sum():g}'
-    expected = (
-        'a finite one, which trains the simplifier of SKD (a loss that detaches the teacher or '
-        'takes its argmax has none): another loss'
-        + f', or distiller.simplified_losses={simplified}'
-        * bool(simplified)
-    )
-    expect(
-        bool(valid), f'{key}: gradient of {type(loss).__name__} to its {argument}', found, expected
-    )
+    expected = 'a finite one (a loss that detaches the teacher or takes its argmax has none)'
+    expected += f', or distiller.simplified_losses={simplified}' * bool(simplified)
+    key += f': gradient of {type(loss).__name__} to its {argument}'
+    expect(bool(valid), key, found, expected)

@@ -181,7 +181,7 @@ class SKDDistiller(ConfigurableDistiller):
             Any: The record; a Tensor where it is simplified.
         """
         if kwargs.get('record_idx') == ALL_LEVELS:
-            record = self._get_levels(*args, **kwargs)
+            record = self._join(*args, **kwargs)
         else:
             record = super().get_record(*args, **kwargs)
         if not simplify:
@@ -193,9 +193,7 @@ class SKDDistiller(ConfigurableDistiller):
             self._simplified[key] = (logits, self.simplifier(logits))
         return self._simplified[key][1]
 
-    def _get_levels(
-        self, recorder: str, from_student: bool, record_idx: str, **kwargs: Any
-    ) -> Tensor:
+    def _join(self, recorder: str, from_student: bool, record_idx: str, **kwargs: Any) -> Tensor:
         side = 'student' if from_student else 'teacher'
         buffer = getattr(self, f'{side}_recorders').get_recorder(recorder).data_buffer
         expected = 'levels: FpnTeacherDistill does not run the head, SingleTeacherDistill does'

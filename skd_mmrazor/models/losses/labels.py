@@ -19,9 +19,7 @@ def expect_class_indices(key: str, labels: Tensor, num_samples: int) -> None:
     valid = not labels.is_floating_point() and labels.numel() == num_samples
     found = f'{labels.dtype} of shape {tuple(labels.shape)}'
     expected = (
-        f'class indices of shape ({num_samples},): this loss needs one true class of each image, '
-        'which Mixup, CutMix, one-hot and multi-label targets do not have. Take batch_augments '
-        '(train_cfg.augments) and to_onehot out of the data_preprocessor, or use KLDivergence, '
-        'which needs no labels'
+        f'class indices of shape ({num_samples},): Mixup, CutMix (batch_augments, or '
+        'train_cfg.augments), to_onehot and multi-label targets have none; KLDivergence needs none'
     )
     expect(valid, key, found, expected)
