@@ -141,7 +141,8 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
     Raises:
         ValueError: They do not agree, or none of them has a number.
     """
-    losses, counts, heads = distiller.simplified_losses, [], {}
+    losses, counts = distiller.simplified_losses, []
+    heads: dict[str, dict[str, Any]] = {}
     for name, argument in losses.items():
         mapping, heads[name] = distiller.loss_forward_mappings[name], {}
         for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
