@@ -48,6 +48,13 @@ def test_labels_of_mixup_and_of_several_classes_are_named(loss, kind):
         step(loss, SAMPLES[kind](), multi_label=kind == 'multiple')
 
 
+@pytest.mark.parametrize('labels', [torch.rand(4), torch.eye(4, 10).long()])
+def test_either_of_scores_and_one_hot_integers_is_refused(labels):
+    loss = MODELS.build(LOSSES['LogSpaceDKDLoss'])
+    with pytest.raises(ValueError, match=r'gt_labels=.*expected class indices of shape \(4,\)'):
+        loss(torch.randn(4, 10), torch.randn(4, 10), labels)
+
+
 @pytest.mark.parametrize('loss', LOSSES)
 def test_one_class_an_image_is_accepted(loss):
     samples = [DataSample().set_gt_label(label) for label in range(4)]
