@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..models.utils.teacher_normalization import Normalization
 from ..utils.descriptions import describe, to_bytes
 
 
@@ -28,26 +29,29 @@ def hash_model(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def describe_inputs(dataset: Any, data_preprocessor: Any) -> dict:
+def describe_inputs(dataset: Any, model: Any) -> dict:
     """Describes what the images of a training depend on.
 
     It is called before they are used: some transforms keep the files that they opened.
 
     Args:
         dataset (BaseDataset or InMemoryDataset): Initialized.
-        data_preprocessor (nn.Module): That of the model.
+        model (SingleTeacherDistill): The algorithm.
 
     Returns:
         dict: In types of JSON.
     """
     images = getattr(dataset, 'dataset', dataset)
+    used, own = (Normalization.of(m.data_preprocessor) for m in (model, model.teacher))
+    ignored = own.is_default() or own.equals(used)
     return dict(
         samples=len(dataset),
         dataset=describe_dataset(images),
         # Crops and flips of whole batches draw other random numbers.
         in_memory=images is not dataset,
         pipeline=[describe(transform) for transform in images.pipeline.transforms],
-        data_preprocessor=describe(data_preprocessor),
+        data_preprocessor=describe(model.data_preprocessor),
+        teacher_normalization=None if ignored else describe(own),
     )
 
 

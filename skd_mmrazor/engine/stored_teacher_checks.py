@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import random
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ NAME = 'StoredTeacherHook'
 _SAMPLERS = (DefaultSampler, RandomSampler, SequentialSampler)
 _COLLATES = (pseudo_collate, default_collate, default_convert)
 _IMAGES = 8
+# More, since a transform may be applied to few images.
+_AUGMENTED_IMAGES = 64
 # Relative to the largest logit. Rounding errors are smaller than this, differences
 # between images or teachers are larger.
 _TOLERANCE = 0.01
@@ -28,7 +31,7 @@ _HALF_TOLERANCE = 0.1
 
 
 def check_model(runner: Runner) -> None:
-    """Refuses a teacher that is trained, deliveries and batch augmentation.
+    """Refuses a teacher that is trained or has two stores, deliveries and batch augmentation.
 
     Args:
         runner (Runner): The runner of the training process.
@@ -37,6 +40,8 @@ def check_model(runner: Runner) -> None:
         ValueError: The algorithm, its wrapper or one of its settings is not supported.
     """
     model = expect_frozen_teacher(runner, NAME)
+    paths = [vars(hook)['path'] for hook in runner.hooks if type(hook).__name__ == NAME]
+    expect(len(paths) == 1, f'custom_hooks: path of each {NAME}', paths, 'one')
     deliveries = list(model.distiller.deliveries.deliveries)
     expect(not deliveries, f'{NAME}: distiller.distill_deliveries', deliveries, 'none')
     check_batch_augments(model)
@@ -92,6 +97,7 @@ class TeacherProbe:
         self.recorders = self.model.distiller.teacher_recorders
         self.loader = runner.train_dataloader
         self._seed = seed
+        self._eval_mode = eval_mode
         device = next(self.model.parameters()).device
         self._gpus = [device] if device.type == 'cuda' else []
         self._drew = False
@@ -111,20 +117,22 @@ class TeacherProbe:
                 or the teacher draws random numbers that are not seeded; or the logits
                 depend on the other images of the batch.
         """
-        size = min(_IMAGES, len(self.loader.dataset))
-        batches = [self._get_batch(0, range(size)) for _ in range(2)]
-        images = [self._prepare(batch, i)['inputs'] for i, batch in enumerate(batches)]
-        raw = difference(*(batch['inputs'] for batch in batches))
+        size = len(self.loader.dataset)
+        sizes = min(_AUGMENTED_IMAGES, size), min(_IMAGES, size)
+        raw = [self._get_batch(0, range(sizes[0]))['inputs'] for _ in range(2)]
         key = f'{NAME}: train_dataloader.dataset.pipeline'
         expected = 'that Python, NumPy and torch draw all its random numbers, which can be seeded'
-        expect(raw == 0, key, 'different images for one seed', expected)
-        same = difference(*images) == 0
+        expect(difference(*raw) == 0, key, 'different images for one seed', expected)
+        batch = self._get_batch(0, range(sizes[1]))
+        data, other = (self._prepare(batch, seed) for seed in range(2))
+        same = difference(data['inputs'], other['inputs']) == 0
         key = f'{NAME}: data_preprocessor'
         expect(same, key, 'different outputs for one batch', 'that it draws no random numbers')
-        data = self._prepare(batches[0], 0)
         records = self._record(data, 'loss')
         expected = 'True, since the teacher has dropout or drop path'
-        expect(not self._drew, f'{NAME}: eval_mode', False, expected)
+        if self._eval_mode:
+            expected = 'a teacher that draws no random numbers in evaluation mode'
+        expect(not self._drew, f'{NAME}: eval_mode', self._eval_mode, expected)
         logits = self._run(data, 'tensor')
         for name, record in records.items():
             logit = len(record) == 1 and difference(record[0], logits) <= _TOLERANCE
@@ -190,9 +198,9 @@ class TeacherProbe:
     @torch.no_grad()
     def _run(self, data: dict, mode: str) -> Any:
         with seeded(0), self._fork(), self._context():
-            before = get_torch_states(self._gpus)
+            before = _get_states(self._gpus)
             found = self.model.teacher(data['inputs'], data['data_samples'], mode=mode)
-            self._drew = not all(map(torch.equal, before, get_torch_states(self._gpus)))
+            self._drew = before != _get_states(self._gpus)
         return found
 
     def _record(self, data: dict, mode: str) -> dict[str, list]:
@@ -202,3 +210,10 @@ class TeacherProbe:
 
     def _fork(self) -> contextlib.AbstractContextManager:
         return torch.random.fork_rng(devices=self._gpus)
+
+
+def _get_states(gpus: list[torch.device]) -> list:
+    """The states of the generators of torch, NumPy and Python, which can be compared."""
+    states = [state.tolist() for state in get_torch_states(gpus)]
+    numpy: Any = np.random.get_state()
+    return [*states, numpy[1].tolist(), numpy[2], random.getstate()]

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, TRANSFORMS
 from mmengine.runner import Runner
+from mmpretrain.models import LinearClsHead
+from mmpretrain.registry import MODELS
 
 from skd_mmrazor.engine import StoredTeacherHook
 
@@ -308,6 +311,10 @@ OTHERS = {
         dict(model=model(data_preprocessor=dict(DATA, mean=[70.0]))),
         r'whose data_preprocessor.mean\[0\].* is 70.0 and not 78.4',
     ),
+    'normalisation of the teacher': (
+        dict(model=model(teacher=dict(teacher(), data_preprocessor=dict(DATA, mean=[70.0])))),
+        'whose teacher_normalization is .*70.0.* and not None',
+    ),
     'seed': (dict(hook=dict(seed=1)), 'whose seed is 1 and not 0'),
     'dtype': (dict(hook=dict(dtype='float16')), "whose dtype is 'float16' and not 'float32'"),
     'top_k': (dict(hook=dict(top_k=2)), 'whose top_k is 2 and not None'),
@@ -338,6 +345,28 @@ def test_rows_that_the_teacher_did_not_say_are_refused(tmp_path, stored):
     store.write(0, range(32), store.encode(logits[::-1].copy()))
     with pytest.raises(ValueError, match=r"the teacher's logits, to 0.01 .* differ by"):
         run(tmp_path / 'b', path, epochs=1)
+
+
+def test_teachers_that_normalize_otherwise_have_stores_of_their_own(tmp_path):
+    """Even where the logits differ by less than rounding on another computer."""
+
+    def normalized(mean):
+        return model(teacher=dict(teacher(), data_preprocessor=dict(DATA, mean=[mean])))
+
+    writer, reader = (
+        run(tmp_path / d, tmp_path / 'store', epochs=1, model=normalized(70.0)) for d in 'ab'
+    )
+    assert (writer.watch.images, reader.watch.images) == (32, 0)
+    with pytest.raises(ValueError, match=r'whose teacher_normalization\[0\].* is 70.25 and not 70'):
+        run(tmp_path / 'c', tmp_path / 'store', epochs=1, model=normalized(70.25))
+
+
+def test_a_view_that_cannot_be_read_is_computed(tmp_path, stored):
+    path = shutil.copytree(stored, tmp_path / 'store')
+    (path / 'view_0001.rows').mkdir()
+    runner = run(tmp_path / 'run', path, log_level='WARNING')
+    assert runner.watch.images == 32
+    assert get_log(runner).count('stores no more') == 1
 
 
 def test_a_full_disk_ends_storing_and_not_the_training(tmp_path):
@@ -422,6 +451,36 @@ class DrawElsewhere:
         return dict(results, img=results['img'] // self.generator.integers(1, 200))
 
 
+@TRANSFORMS.register_module(force=True)
+class DrawSeldom(DrawElsewhere):
+    """As an augmentation of few images may do."""
+
+    def __call__(self, results):
+        return super().__call__(results) if results['sample_idx'] == 50 else results
+
+
+@MODELS.register_module(force=True)
+class DrawingHead(LinearClsHead):
+    """Drops out by other random numbers than torch's, or in evaluation mode too."""
+
+    def __init__(self, draw, **arguments):
+        super().__init__(**arguments)
+        self.draw = dict(
+            python=lambda x: x * random.uniform(0.5, 1.5),
+            numpy=lambda x: x * np.random.uniform(0.5, 1.5),
+            always=lambda x: torch.dropout(x, 0.5, True),
+        )[draw]
+
+    def pre_logits(self, feats):
+        return self.draw(super().pre_logits(feats))
+
+
+def drawing(draw):
+    cfg = teacher()
+    cfg['head'].update(type='mmpretrain.DrawingHead', draw=draw)
+    return model(teacher=cfg)
+
+
 FEATURES = dict(stage=dict(type='ModuleOutputs', source='backbone.layer1'))
 POOLED = dict(pooled=dict(type='ModuleOutputs', source='neck.gap'))
 LABELS = dict(labels=dict(type='ModuleInputs', source='head.loss_module'))
@@ -444,6 +503,12 @@ REFUSED = {
         dict(model=model(teacher=teacher_with_dropout())),
         'eval_mode=False, expected True',
     ),
+    'dropout by Python': (dict(model=drawing('python')), 'eval_mode=False, expected True'),
+    'dropout by NumPy': (dict(model=drawing('numpy')), 'eval_mode=False, expected True'),
+    'dropout in evaluation mode': (
+        dict(model=drawing('always'), hook=dict(eval_mode=True)),
+        'eval_mode=True, expected a teacher that draws no random numbers in evaluation mode',
+    ),
     'features': (
         dict(model=model(teacher_recorders=FEATURES)),
         r"distiller.teacher_recorders.stage=\[.*\], expected the teacher's logits alone",
@@ -453,6 +518,14 @@ REFUSED = {
     'draws': (
         dict(train_dataloader=data([dict(type='mmengine.DrawElsewhere')])),
         'train_dataloader.dataset.pipeline=.*, expected that Python, NumPy and torch draw all',
+    ),
+    'draws seldom': (
+        dict(train_dataloader=data([dict(type='mmengine.DrawSeldom')], size=64)),
+        'train_dataloader.dataset.pipeline=.*, expected that Python, NumPy and torch draw all',
+    ),
+    'two stores': (
+        dict(hooks=[dict(type='mmrazor.StoredTeacherHook', path='other')]),
+        r"custom_hooks: path of each StoredTeacherHook=\['other', .*\], expected one",
     ),
     'wrapper': (
         dict(train_dataloader=data(dataset=REPEATED)),

@@ -119,7 +119,7 @@ class StoredTeacherHook(Hook):
         check_dataloader(runner.train_dataloader)
         dataset = runner.train_dataloader.dataset
         seed_augmentation(dataset, self.seed, f'{NAME}: train_dataloader.dataset')
-        inputs = describe_inputs(dataset, model.data_preprocessor)
+        inputs = describe_inputs(dataset, model)
         frozen = next((h for h in runner.hooks if isinstance(h, FrozenTeacherHook)), None)
         probe = TeacherProbe(runner, self.seed, (frozen or self).eval_mode)
         logits = probe.check()
