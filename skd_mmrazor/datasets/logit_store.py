@@ -1,7 +1,9 @@
 """Logits of a teacher, stored on disk."""
 
+import contextlib
 import json
 import os
+import re
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -69,19 +71,16 @@ class LogitStore:
 
         Returns:
             tuple[ndarray, ndarray]: Logits, float32 of shape (N, classes), and whether
-            those of each image are stored, bool of shape (N,).
+            those of each image are stored, bool of shape (N,). A row that cannot be
+            read, such as that of a file of another user, is not.
         """
         size = self.dtype.itemsize
         try:
-            file = os.open(self._file(view), os.O_RDONLY)
-        except FileNotFoundError:
-            data = bytes(size * len(indices))
-        else:
-            try:
-                rows = [os.pread(file, size, int(i) * size).ljust(size, b'\0') for i in indices]
-            finally:
-                os.close(file)
-            data = b''.join(rows)
+            with open(self._file(view), 'rb', buffering=0) as file:
+                rows = [os.pread(file.fileno(), size, int(i) * size) for i in indices]
+        except OSError:
+            rows = [b''] * len(indices)
+        data = b''.join(row.ljust(size, b'\0') for row in rows)
         return self.decode(np.frombuffer(data, self.dtype)), self._are_whole(data)
 
     def write(self, view: int, indices: Sequence[int], rows: np.ndarray) -> None:
@@ -157,19 +156,19 @@ class LogitStore:
         Returns:
             ndarray: bool of shape (samples,).
         """
-        file, stored = self._file(view), np.zeros(self.header['samples'], bool)
-        if file.exists():
-            size, step = self.dtype.itemsize, 1 << 14
-            with open(file, 'rb') as rows:
-                for start in range(0, len(stored), step):
-                    part = stored[start : start + step]
-                    data = rows.read(size * len(part))
-                    part[:] = self._are_whole(data.ljust(size * len(part), b'\0'))
+        stored = np.zeros(self.header['samples'], bool)
+        size, step = self.dtype.itemsize, 1 << 14
+        with contextlib.suppress(OSError), open(self._file(view), 'rb') as rows:
+            for start in range(0, len(stored), step):
+                part = stored[start : start + step]
+                data = rows.read(size * len(part))
+                part[:] = self._are_whole(data.ljust(size * len(part), b'\0'))
         return stored
 
     def get_views(self) -> list[int]:
         """The numbers of the views that have a file."""
-        return sorted(int(file.stem[5:]) for file in self.path.glob('view_*.rows'))
+        names = (re.fullmatch(r'view_(\d+)\.rows', f.name) for f in self.path.glob('view_*'))
+        return sorted(int(name[1]) for name in names if name)
 
     def _file(self, view: int) -> Path:
         return self.path / f'view_{view:04d}.rows'

@@ -151,6 +151,23 @@ def test_a_row_of_zeros_is_a_row(tmp_path):
     assert not logits.any()
 
 
+def test_other_files_are_no_views(tmp_path):
+    """Such as the copies that a file manager or a synchronization makes."""
+    store = full(tmp_path / 'store')
+    for name in ('view_0000 (copy).rows', 'view_0001.rows.part', 'view_x.rows'):
+        (store.path / name).touch()
+    assert store.get_views() == [0]
+
+
+def test_a_view_that_cannot_be_read_has_no_rows(tmp_path):
+    store = full(tmp_path / 'store')
+    (store.path / 'view_0001.rows').mkdir()
+    assert not store.get_stored(1).any()
+    assert not store.read(1, [0])[1].any()
+    with pytest.raises(OSError, match='view_0001'):
+        store.write(1, [0], store.encode(make_logits([0])))
+
+
 @pytest.mark.slow
 def test_processes_share_a_store_and_a_kill_corrupts_nothing(tmp_path):
     """Each reads what others write; one is killed while it writes."""
