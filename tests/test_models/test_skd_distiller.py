@@ -517,6 +517,37 @@ def test_an_algorithm_can_be_copied_and_pickled(name):
 
 
 @MODELS.register_module()
+class NoisyConnector(torch.nn.Module):
+    """Has a state, and draws random numbers, in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(10)
+        self.dropout = torch.nn.Dropout()
+
+    def forward(self, logits):
+        return self.dropout(self.norm(logits))
+
+
+def test_a_connector_runs_once_in_a_step():
+    """Its state and the random numbers are those of a step without SKD."""
+    found = []
+    for skd in (False, True):
+        cfg = distiller({'loss_kl': LOGIT_LOSSES['KLDivergence']}, skd)
+        cfg['connectors'] = dict(noisy=dict(type='NoisyConnector'))
+        cfg['loss_forward_mappings']['loss_kl']['preds_S']['connector'] = 'noisy'
+        torch.manual_seed(3)
+        model = MODELS.build(algorithm(copy.deepcopy(cfg)))
+        model.train()
+        torch.manual_seed(4)
+        model(*batch(), mode='loss')
+        state = model.distiller.connectors.state_dict()
+        assert state.pop('noisy.norm.num_batches_tracked') == 1
+        found.append([torch.rand(1), *state.values()])
+    torch.testing.assert_close(*found)
+
+
+@MODELS.register_module()
 class ScalingDistiller(ConfigurableDistiller):
     """A distiller whose records can be scaled and detached."""
 

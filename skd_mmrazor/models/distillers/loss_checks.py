@@ -122,9 +122,14 @@ def check_records(distiller: Any) -> None:
             'levels in both models, of any other record_idx in both entries chooses a record'
         )
         expect(valid, f'{key}: records of a step', counts, expected)
-        with contextlib.suppress(Exception):  # What is no record is named with the loss.
+        # In training mode a connector may have a state that changes, or draw random numbers.
+        connectors, training = distiller.connectors, distiller.connectors.training
+        connectors.eval()
+        # What is no record is named with the loss.
+        with contextlib.suppress(Exception), torch.no_grad():
             for side, record in zip(SIDES, pair, strict=True):
                 shapes[side] = tuple(distiller.get_record(**dict(record, simplify=None)).shape)
+        connectors.train(training)
         teacher, student = (shapes.get(side, ())[2:] for side in SIDES)
         if pair[0].get('record_idx') == ALL_LEVELS:
             valid = len(set(shapes.values())) <= 1
