@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import mmrazor
@@ -173,6 +174,19 @@ def test_the_metafile_lists_the_configs():
 def test_a_folder_that_is_not_mmrazor_is_refused(tmp_path):
     with pytest.raises(ValueError, match='expected the repository of mmrazor'):
         copy_project(tmp_path, tmp_path / 'skd')
+
+
+def test_a_project_that_is_there_is_not_overwritten(tmp_path):
+    checkout = tmp_path / 'mmrazor'
+    (checkout / 'configs/distill/mmcls').mkdir(parents=True)
+    command = [sys.executable, '-m', 'upstream.copy_to_mmrazor', str(checkout)]
+    first, second = (
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True) for _ in range(2)
+    )
+    assert first.stdout == f'project: {checkout / PROJECT}\n'
+    assert second.returncode
+    assert str(checkout / PROJECT) in second.stderr
+    assert 'Traceback' not in second.stderr
 
 
 def run_project_tests(patched, *arguments):

@@ -1,6 +1,9 @@
 """Copies SKD into ``projects/skd`` of an mmrazor checkout, or writes that as a patch.
 
-``python -m upstream.copy_to_mmrazor CHECKOUT [--patch FILE]``; see docs/upstreaming.md.
+``docs/upstreaming.md`` says what to do with it.
+
+Example:
+    python -m upstream.copy_to_mmrazor ../mmrazor --patch skd.patch
 """
 
 import argparse
@@ -82,14 +85,20 @@ def write_patch(checkout: Path, patch: Path) -> None:
 
 def main() -> None:
     """Reads the arguments and writes the project or the patch."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument('checkout', type=Path, help='the repository of mmrazor')
     parser.add_argument('--patch', type=Path, help='write this file instead of the project')
     arguments = parser.parse_args()
-    if arguments.patch:
-        write_patch(arguments.checkout, arguments.patch)
-    else:
-        copy_project(arguments.checkout, arguments.checkout / PROJECT)
+    written = arguments.patch or arguments.checkout / PROJECT
+    try:
+        if arguments.patch:
+            write_patch(arguments.checkout, written)
+        else:
+            copy_project(arguments.checkout, written)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(f'{"patch" if arguments.patch else "project"}: {written}')
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from ..conftest import ROOT
 
 COMMANDS = sorted(
     path
-    for folder in ('tools', 'benchmarks')
+    for folder in ('tools', 'benchmarks', 'upstream')
     for path in (ROOT / folder).rglob('*.py')
     if "if __name__ == '__main__':" in path.read_text()
 )
@@ -27,7 +27,7 @@ class ParsedError(Exception):
 def load(path):
     """Imports a command, benchmarks as parts of their package."""
     name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-    if name.startswith('benchmarks'):
+    if name.startswith(('benchmarks', 'upstream')):
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(f'{name}_for_help', path)
     module = importlib.util.module_from_spec(spec)
