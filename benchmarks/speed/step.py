@@ -245,7 +245,7 @@ def main() -> None:
         write_json(
             args.out, stem, batch=size, times=times, memory=memory, parts=parts, reading=reading
         )
-        plot(parts, args.out / f'{stem}.png')
+        plot({'SKD + KD': parts}, args.out / f'{stem}.png')
 
 
 if __name__ == '__main__':
