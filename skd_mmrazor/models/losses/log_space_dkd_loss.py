@@ -77,20 +77,21 @@ class LogSpaceDKDLoss(DKDLoss):
             ValueError: The labels are soft, as with Mixup, or several per sample.
         """
         expect_class_indices(f'{type(self).__name__}: gt_labels', gt_labels, len(preds_S))
-        # Both networks at once, (2, N, C), which halves the number of operators.
+        # Both networks and both divergences at once, (2, N, 2 + C): each operator costs time.
         logits = torch.stack([at_least_float32(preds_S), at_least_float32(preds_T)]) / self.tau
         labels = gt_labels.reshape(1, -1, 1).expand(2, -1, -1)
         others = logits.scatter(2, labels, float('-inf')).logsumexp(dim=2, keepdim=True)
-        margin = (logits.gather(2, labels) - others).squeeze(2)
-        # Log-probabilities of the target and of all others together, (2, N) each.
-        student, teacher = F.logsigmoid(torch.stack([margin, -margin])).unbind(dim=1)
-        tckd = elementwise_kl(student, teacher, self.entropy_grad).sum(dim=0)
-        # Those among the other classes; the target's is 0 for both and so contributes nothing.
-        student, teacher = (logits - others).scatter(2, labels, 0.0).unbind()
-        nckd = elementwise_kl(student, teacher, self.entropy_grad).sum(dim=1)
-
+        relative = logits - others
+        margin = relative.gather(2, labels)
+        # Log-probabilities of the target and of all others together, then those among the
+        # others; there the target's is 0 for both networks and so contributes nothing.
+        binary = F.logsigmoid(torch.cat([margin, -margin], dim=2))
+        student, teacher = torch.cat([binary, relative.scatter(2, labels, 0.0)], dim=2).unbind()
+        terms = elementwise_kl(student, teacher, self.entropy_grad)
+        tckd, nckd = terms.split([2, terms.shape[1] - 2], dim=1)
         weight = self.loss_weight * self.tau**2
-        loss = weight * self.alpha * tckd + weight * self.beta * nckd
+        tckd = weight * self.alpha * tckd.sum(dim=1)
+        loss = torch.add(tckd, nckd.sum(dim=1), alpha=weight * self.beta)
         if self.reduction == 'none':
             return loss
         return loss.sum() if self.reduction == 'sum' else loss.mean()
