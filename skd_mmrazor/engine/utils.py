@@ -41,7 +41,7 @@ def expect_epochs(runner: Runner, hook: Hook) -> None:
         ValueError: The loop is no ``EpochBasedTrainLoop``.
     """
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-    expect(by_epoch, f'train_cfg.by_epoch, with a {type(hook).__name__},', by_epoch, 'True')
+    expect(by_epoch, f'{type(hook).__name__}: train_cfg.by_epoch', by_epoch, 'True')
 
 
 def expect_frozen_teacher(runner: Runner, name: str) -> Any:

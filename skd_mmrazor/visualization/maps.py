@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from .simplification import (
-    _ATTENTION,
-    _TITLE,
+    ATTENTION,
     COLORS,
     FAINT,
     INK,
+    TITLE,
     TITLES,
-    _draw_image,
-    _entropy,
-    _shorten,
+    draw_image,
+    get_entropy,
+    shorten,
 )
 
 
@@ -48,7 +48,7 @@ def draw_simplified_maps(
     Returns:
         np.ndarray: The picture, uint8, (height, width, 3) in RGB.
     """
-    entropies = {kind: _entropy(p).mean(axis=(1, 2)) for kind, p in probabilities.items()}
+    entropies = {kind: get_entropy(p).mean(axis=(1, 2)) for kind, p in probabilities.items()}
     drawn = sorted(np.argsort(-entropies['teacher'], kind='stable')[:num_samples])
     moved = np.abs(probabilities['simplified'] - probabilities['teacher']).sum(axis=1) / 2
     limit = max(float(moved[drawn].max()), 1e-6)
@@ -61,19 +61,19 @@ def draw_simplified_maps(
     figure.suptitle(title, x=0.01, ha='left', fontsize=11, color=INK)
     axes = figure.subplots(len(drawn), 5, squeeze=False)
     for row, i in zip(axes, drawn, strict=True):
-        _draw_image(row[0], images[i], '')
+        draw_image(row[0], images[i], '')
         for ax, (kind, p) in zip(row[1:4], probabilities.items(), strict=True):
             colors = np.moveaxis(p[i], 0, -1) @ palette
             _draw_map(ax, colors.clip(0, 1), images[i], f'{entropies[kind][i]:.2f} nats')
         note = f'{100 * moved[i].mean():.1f} % moved, at most {100 * moved[i].max():.0f} %'
-        _draw_map(row[4], moved[i], images[i], note, cmap=_ATTENTION, vmin=0, vmax=limit)
+        _draw_map(row[4], moved[i], images[i], note, cmap=ATTENTION, vmin=0, vmax=limit)
     for ax, kind in zip(axes[0, 1:4], probabilities, strict=True):
-        ax.set_title(TITLES[kind], color=COLORS[kind], **_TITLE)
-    axes[0, 4].set_title('Change of the target', color=INK, **_TITLE)
+        ax.set_title(TITLES[kind], color=COLORS[kind], **TITLE)
+    axes[0, 4].set_title('Change of the target', color=INK, **TITLE)
     shown = np.unique(
         np.concatenate([p[drawn].argmax(axis=1).ravel() for p in probabilities.values()])
     )
-    patches = [Patch(color=palette[c], label=_shorten(classes[c])) for c in shown]
+    patches = [Patch(color=palette[c], label=shorten(classes[c])) for c in shown]
     figure.legend(handles=patches, loc='outside lower left', ncols=8, frameon=False, fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 COLORS = {'teacher': '#8a94a6', 'simplified': '#d9822b', 'student': '#4f8a83'}
 TITLES = {'teacher': 'Teacher', 'simplified': 'Simplified target', 'student': 'Student'}
 INK, FAINT = '#2b2f36', '#8d929b'
-_TITLE: Any = dict(fontsize=10, loc='left', weight='bold')
+TITLE: Any = dict(fontsize=10, loc='left', weight='bold')
 _CAPTION = (
     'With λ > 0 a target mixes in what its {} attends to;\n'
     'with λ < 0 it moves away from it, which sharpens it.\n'
     'Dotted: the teacher, and in brackets the change in points.'
 )
-_ATTENTION = LinearSegmentedColormap.from_list('attention', ['#ffffff', COLORS['simplified']])
+ATTENTION = LinearSegmentedColormap.from_list('attention', ['#ffffff', COLORS['simplified']])
 
 
 def draw_simplification(
@@ -54,9 +54,9 @@ def draw_simplification(
     Returns:
         np.ndarray: The picture, uint8, (height, width, 3) in RGB.
     """
-    names = [_shorten(name) for name in classes]
+    names = [shorten(name) for name in classes]
     captions = [', '.join(names[int(c)] for c in np.atleast_1d(label)) for label in labels]
-    entropies = {name: _entropy(p) for name, p in probabilities.items()}
+    entropies = {name: get_entropy(p) for name, p in probabilities.items()}
     drawn = sorted(np.argsort(-entropies['teacher'], kind='stable')[:num_samples])
     limit = 1.5 * max(p[drawn].max() for p in probabilities.values())
 
@@ -69,7 +69,7 @@ def draw_simplification(
     bars: Any = grid[0] if attention is not None else grid[:]
     axes = bars.subgridspec(len(drawn), 4, width_ratios=[0.75, 1, 1, 1]).subplots(squeeze=False)
     for row, i in zip(axes, drawn, strict=True):
-        _draw_image(row[0], images[i], captions[i])
+        draw_image(row[0], images[i], captions[i])
         shown = np.argsort(-probabilities['teacher'][i], kind='stable')[:num_classes]
         teacher = probabilities['teacher'][i, shown]
         for ax, (kind, p) in zip(row[1:], probabilities.items(), strict=True):
@@ -79,7 +79,7 @@ def draw_simplification(
             note: Any = dict(transform=ax.transAxes, ha='right', fontsize=7.5, color=FAINT)
             ax.text(1, 0.05, f'{entropies[kind][i]:.2f} nats', **note)
     for ax, kind in zip(axes[0, 1:], probabilities, strict=True):
-        ax.set_title(TITLES[kind], color=COLORS[kind], **_TITLE)
+        ax.set_title(TITLES[kind], color=COLORS[kind], **TITLE)
     if attention is not None:
         ax = figure.add_subplot(grid[1])
         if attention.ndim == 3:
@@ -93,7 +93,8 @@ def draw_simplification(
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _draw_image(ax: Axes, image: np.ndarray, name: str) -> None:
+def draw_image(ax: Axes, image: np.ndarray, name: str) -> None:
+    """Draws an image, uint8, with a name below it."""
     ax.imshow(image, cmap='gray', vmin=0, vmax=255)
     ax.set_xlabel(name, fontsize=8.5, color=INK)
     ax.set(xticks=[], yticks=[], anchor='W')
@@ -128,22 +129,24 @@ def _draw_attention(
 ) -> None:
     # Sorted by class, so that samples that attend to their own class form blocks.
     order = sorted(range(len(names)), key=lambda i: names[i])
-    ax.imshow(attention[np.ix_(order, order)], cmap=_ATTENTION, vmin=0, vmax=attention.max())
+    ax.imshow(attention[np.ix_(order, order)], cmap=ATTENTION, vmin=0, vmax=attention.max())
     ticks = [names[i] for i in order]
     ax.set_xticks(range(len(ticks)), ticks, rotation=90)
     ax.set_yticks(range(len(ticks)), ticks)
     ax.set_anchor('N')
     ax.tick_params(length=0, labelsize=7.5, labelcolor=INK)
     ax.spines[:].set_color(FAINT)
-    ax.set_title(f'{what} of each {token} (row) to the others', color=INK, **_TITLE)
+    ax.set_title(f'{what} of each {token} (row) to the others', color=INK, **TITLE)
     ax.set_xlabel(_CAPTION.format(token), fontsize=8, color=FAINT, loc='left', labelpad=10)
 
 
-def _entropy(p: np.ndarray) -> np.ndarray:
+def get_entropy(p: np.ndarray) -> np.ndarray:
+    """The entropies of distributions over axis 1, in nats."""
     return -(p * np.log(np.clip(p, 1e-12, None))).sum(axis=1)
 
 
-def _shorten(name: str, length: int = 16) -> str:
+def shorten(name: str, length: int = 16) -> str:
+    """The first of a class's names, of at most ``length`` characters."""
     # ImageNet's names are lists of synonyms.
     name = str(name).split(',')[0]
     return name if len(name) <= length else name[: length - 1] + '…'

@@ -537,7 +537,7 @@ REFUSED = {
     ),
     'iterations': (
         dict(train_cfg=dict(by_epoch=False, max_iters=4)),
-        'train_cfg.by_epoch, with a StoredTeacherHook,=False, expected True',
+        'StoredTeacherHook: train_cfg.by_epoch=False, expected True',
     ),
     'top_k': (dict(hook=dict(top_k=10)), 'top_k=10, expected less than the 10 classes'),
     'algorithm': (

@@ -300,14 +300,14 @@ def refused(match, losses=None, error=ValueError, **arguments):
         build(losses, **arguments)
 
 
-def test_unknown_loss_in_simplify():
+def test_a_simplified_loss_that_does_not_exist():
     refused(
         r"simplified_losses='loss_x', expected a loss of loss_forward_mappings: \['loss_kl'\]",
         simplified_losses=dict(loss_x='preds_T'),
     )
 
 
-def test_unknown_argument_in_simplify():
+def test_a_simplified_argument_that_does_not_exist():
     refused(
         r"simplified_losses\.loss_kl='teacher', expected .*\['preds_S', 'preds_T'\]",
         simplified_losses=dict(loss_kl='teacher'),
@@ -315,7 +315,7 @@ def test_unknown_argument_in_simplify():
 
 
 @pytest.mark.parametrize('value', [{}, 'loss_kl', ['loss_kl']])
-def test_simplify_that_names_no_loss(value):
+def test_simplified_losses_that_name_no_loss(value):
     refused(r'distiller\.simplified_losses=.*, expected a dict like', simplified_losses=value)
 
 

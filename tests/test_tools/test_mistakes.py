@@ -109,7 +109,7 @@ CHECKPOINT = 'run/epoch_1.pth'
         ),
         (
             (TOOLS / 'train.py', SKD, '--cfg-options', *QUICK, 'runner_type=FlexibleRunner'),
-            "runner_type, with a FrozenTeacherValLoop,='FlexibleRunner', expected 'Runner'",
+            "FrozenTeacherValLoop: runner_type='FlexibleRunner', expected 'Runner'",
         ),
         (
             (TOOLS / 'train.py', SKD, '--work-dir', 'cut', '--cfg-options', *QUICK, 'resume=True'),

@@ -70,7 +70,7 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
         # A FlexibleRunner has none until it trains.
         built = isinstance(runner.model, nn.Module)
         runner_type, expected = type(runner).__name__, "'Runner', or val_cfg.type='ValLoop'"
-        expect(built, 'runner_type, with a FrozenTeacherValLoop,', runner_type, expected)
+        expect(built, 'FrozenTeacherValLoop: runner_type', runner_type, expected)
         super().__init__(runner, dataloader, evaluator, fp16)
         known = evaluate_teacher in ('once', 'always', 'never')
         key, model = 'val_cfg.evaluate_teacher', get_model(runner)

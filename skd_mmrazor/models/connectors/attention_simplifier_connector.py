@@ -207,7 +207,7 @@ class AttentionSimplifierConnector(BaseConnector):
             rows = max(1, _MAX_MAP_ELEMENTS * len(logits) // logits.numel())
             if logits.dim() == 2 or len(logits) <= rows:
                 simplified = self._simplify(logits)
-            else:  # The images of large maps one by one, and again in the backward pass.
+            else:  # Large maps in parts of some images, and again in the backward pass.
                 recompute = functools.partial(
                     checkpoint, self._simplify, use_reentrant=False, preserve_rng_state=False
                 )

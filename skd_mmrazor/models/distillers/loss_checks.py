@@ -121,8 +121,7 @@ def check_records(distiller: Any) -> None:
         )
         valid = are_chosen or 0 in counts.values() or len(set(counts.values())) == 1
         expected = (
-            'as many of both: a module that runs once for each level of a pyramid needs the same '
-            'levels in both models, of any other record_idx in both entries chooses a record'
+            'as many of both models: the same levels of a pyramid, or a record_idx in both entries'
         )
         expect(valid, f'{key}: records of a step', counts, expected)
         # In training mode a connector may have a state that changes, or draw random numbers.
