@@ -302,8 +302,8 @@ class WithoutLabels(torch.utils.data.Dataset):
 @pytest.mark.parametrize('unlabelled', ['samples', 'data'])
 def test_samples_of_no_label_or_of_several_are_drawn(monkeypatch, tmp_path, unlabelled):
     drawn = []
-    draw = simplification._draw_image
-    monkeypatch.setattr(simplification, '_draw_image', lambda *a: (drawn.append(a[2]), draw(*a)))
+    draw = simplification.draw_image
+    monkeypatch.setattr(simplification, 'draw_image', lambda *a: (drawn.append(a[2]), draw(*a)))
     runner = Runner.from_cfg(digits(tmp_path, **options()))
     dataset = WithoutLabels()
     expected = ['', '3', '3, 4']
