@@ -109,13 +109,13 @@ class ClassAttention(SampleAttention):
         return attend(*self.project(soft, soft), soft.unsqueeze(-1), self.num_heads).squeeze(-1)
 
 
-def get_weights(q: Tensor, k: Tensor, num_heads: int = 1) -> Tensor:
+def get_weights(q: Tensor, k: Tensor, num_heads: int) -> Tensor:
     """The weights of the attention, averaged over the heads.
 
     Args:
         q (Tensor): Queries of all heads, (..., N, embed_dims).
         k (Tensor): Keys of all heads, (..., M, embed_dims).
-        num_heads (int): Number of heads. Defaults to 1.
+        num_heads (int): Number of heads.
 
     Returns:
         Tensor: (..., N, M); rows sum to 1.
@@ -127,14 +127,14 @@ def get_weights(q: Tensor, k: Tensor, num_heads: int = 1) -> Tensor:
     return (scale * (q @ k.mT)).softmax(dim=-1).mean(dim=-3)
 
 
-def attend(q: Tensor, k: Tensor, values: Tensor, num_heads: int = 1) -> Tensor:
+def attend(q: Tensor, k: Tensor, values: Tensor, num_heads: int) -> Tensor:
     """Averages values, weighted by attention.
 
     Args:
         q (Tensor): Queries of all heads, (..., N, embed_dims).
         k (Tensor): Keys of all heads, (..., M, embed_dims).
         values (Tensor): (..., M, value_dim), shared by the heads.
-        num_heads (int): Number of heads. Defaults to 1.
+        num_heads (int): Number of heads.
 
     Returns:
         Tensor: (..., N, value_dim).

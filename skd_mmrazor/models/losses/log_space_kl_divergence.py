@@ -8,7 +8,7 @@ from torch import Tensor
 from ...utils import expect, is_number
 
 
-def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float = 1.0) -> Tensor:
+def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float) -> Tensor:
     r"""The terms :math:`t (\log t - \log s)` of a Kullback–Leibler divergence.
 
     Both distributions are kept as logarithms, so that a probability that underflows
@@ -20,7 +20,7 @@ def elementwise_kl(log_student: Tensor, log_teacher: Tensor, entropy_grad: float
         log_teacher (Tensor): Log-probabilities of the teacher, same shape.
         entropy_grad (float): Weight of the terms :math:`t \log t`, the
             teacher's negative entropy, in the gradient. It does not change the
-            value. Defaults to 1.0.
+            value.
 
     Returns:
         Tensor: One term per element.
