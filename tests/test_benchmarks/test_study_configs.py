@@ -104,8 +104,8 @@ def test_the_fixed_attention_learns_lambda_alone():
     for _ in range(2):
         train_step(model, optimizer)
     after = dict(simplifier.named_parameters())
-    assert after['q.weight'].equal(before['q.weight'])
-    assert after['k.weight'].equal(before['k.weight'])
+    assert after['attention.q.weight'].equal(before['attention.q.weight'])
+    assert after['attention.k.weight'].equal(before['attention.k.weight'])
     assert not after['lam_logit'].equal(before['lam_logit'])
 
 

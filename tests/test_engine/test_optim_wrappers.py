@@ -46,7 +46,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='AmpOptimWr
 )
 @pytest.mark.parametrize(
     ('simplifier', 'learns'),
-    [({}, 'lam_logit'), (dict(STRONG, attend_over='classes'), 'k.weight')],
+    [({}, 'lam_logit'), (dict(STRONG, attend_over='classes'), 'attention.k.weight')],
 )
 def test_amp_trains_as_float32_does(tmp_path, amp, simplifier, learns):
     full = train(tmp_path / 'full', simplifier=simplifier)
