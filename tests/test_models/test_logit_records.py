@@ -8,8 +8,10 @@ import pytest
 import torch
 from mmrazor.models import losses as mmrazor_losses
 from mmrazor.registry import MODELS
+from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceKLDivergence
+from skd_mmrazor.models.distillers.logits_modules import get_head
 
 from ..conftest import algorithm, batch, classifier
 
@@ -651,3 +653,12 @@ def test_of_several_heads_the_one_that_a_loss_is_added_to_is_named():
         warnings.simplefilter('error')
         model = build(*RKD, head, head, logits_module='head.task_heads.colour.fc')
     assert model.distiller.simplifier.num_classes == 3
+
+
+def test_a_head_is_the_nearest_parent_that_has_classes():
+    model = nn.Module()
+    model.head = nn.Module()
+    model.head.num_classes = 4
+    model.head.layers = nn.Sequential(nn.Linear(2, 4))
+    assert get_head(model, 'head.layers.0') is model.head
+    assert get_head(model, 'nothing.of.it') is model
