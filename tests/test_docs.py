@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+import runpy
 import statistics
 
 import mmengine.registry
@@ -13,6 +14,7 @@ import mmpretrain.registry
 import mmrazor.registry
 import pytest
 from mmengine.registry import Registry
+from PIL import Image
 
 from benchmarks.accuracy.published import PUBLISHED
 from skd_mmrazor.models import AttentionSimplifierConnector, SKDDistiller
@@ -209,3 +211,8 @@ def test_the_costs_and_the_published_numbers_are_those_of_their_sources():
         pair = re.sub(r'wrn-(\d+)-(\d)', r'wrn\1-\2', pair).replace(' → ', '_')
         for method, value in zip(('kd', 'dkd'), row[1:3], strict=True):
             assert PUBLISHED[f'{method}_{pair}'].startswith(f'[{value.strip()},'), row
+
+
+def test_the_picture_of_a_step_is_drawn(tmp_path):
+    runpy.run_path(str(ROOT / 'docs/draw_step.py'))['draw'](tmp_path / 'step.png')
+    assert Image.open(tmp_path / 'step.png').size == Image.open(ROOT / 'docs/images/step.png').size
