@@ -51,8 +51,8 @@ def test_its_links_lead_somewhere():
             assert (PATH.parent / link).exists(), link
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('epochs', [6, pytest.param(60, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize('epochs', [6, 60])
 def test_it_runs(tmp_path, monkeypatch, epochs):
     """In another folder, in a tenth of its epochs too; the student leaves with its accuracy."""
     for name in ('configs', 'tools'):

@@ -176,7 +176,7 @@ def clone(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_commands_of_the_pages_run_in_their_order(clone):
     """From the main job to a folder of labelled pictures, ONNX and a stored teacher."""
     outputs = {}

@@ -30,17 +30,18 @@ _TOLERANCE = 0.01
 _HALF_TOLERANCE = 0.1
 
 
-def check_model(runner: Runner) -> None:
+def check_model(runner: Runner, kind: type) -> None:
     """Refuses a teacher that is trained or has two stores, deliveries and batch augmentation.
 
     Args:
         runner (Runner): The runner of the training process.
+        kind (type): The class of the hook that stores.
 
     Raises:
         ValueError: The algorithm, its wrapper or one of its settings is not supported.
     """
     model = expect_frozen_teacher(runner, NAME)
-    paths = [vars(hook)['path'] for hook in runner.hooks if type(hook).__name__ == NAME]
+    paths = [vars(hook)['path'] for hook in runner.hooks if isinstance(hook, kind)]
     expect(len(paths) == 1, f'custom_hooks: path of each {NAME}', paths, 'one')
     deliveries = list(model.distiller.deliveries.deliveries)
     expect(not deliveries, f'{NAME}: distiller.distill_deliveries', deliveries, 'none')

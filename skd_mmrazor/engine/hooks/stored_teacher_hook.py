@@ -114,7 +114,7 @@ class StoredTeacherHook(Hook):
                 the seed, or the store belongs to something else.
         """
         model = get_model(runner)
-        check_model(runner)
+        check_model(runner, StoredTeacherHook)
         expect_epochs(runner, self)
         check_dataloader(runner.train_dataloader)
         dataset = runner.train_dataloader.dataset
