@@ -1,5 +1,7 @@
 """Attention between samples or between classes, with the softened logits as values."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,7 +61,7 @@ class SampleAttention(nn.Module):
         return get_weights(*self.project(soft, soft), self.num_heads)
 
     def project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """The queries of the one and the keys of the other softened logits."""
+        """The queries of ``soft`` and the keys of ``keys``, (..., embed_dims) each."""
         tokens = self.embed(soft)
         return self.q(tokens), self.k(tokens if keys is soft else self.embed(keys))
 
@@ -94,11 +96,7 @@ class ClassAttention(SampleAttention):
             Tensor: Of the same shape.
         """
         rows = max(1, _MAX_TOKEN_ELEMENTS // self.class_embedding.numel())
-        parts = soft.reshape(-1, soft.shape[-1]).split(rows)
-        if len(parts) == 1:
-            return self._average(soft)
-        averages = [checkpoint(self._average, part, use_reentrant=False) for part in parts]
-        return torch.cat(averages).reshape(soft.shape)
+        return in_parts(self._average, soft.flatten(0, -2), rows).reshape(soft.shape)
 
     def embed(self, soft: Tensor) -> Tensor:
         """The tokens of (..., C) softened logits, (..., C, embed_dims)."""
@@ -107,6 +105,29 @@ class ClassAttention(SampleAttention):
 
     def _average(self, soft: Tensor) -> Tensor:
         return attend(*self.project(soft, soft), soft.unsqueeze(-1), self.num_heads).squeeze(-1)
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, rows: int) -> Tensor:
+    """Applies a function to a batch, in parts if it is large.
+
+    The parts are computed again in the backward pass, so that little of them is kept.
+
+    Args:
+        function (Callable): Maps a batch to another of the same length, and draws no
+            random numbers.
+        x (Tensor): The batch.
+        rows (int): The largest length of a part.
+
+    Returns:
+        Tensor: As of ``function(x)``.
+    """
+    if len(x) <= rows:
+        return function(x)
+    parts = [
+        checkpoint(function, part, use_reentrant=False, preserve_rng_state=False)
+        for part in x.split(rows)
+    ]
+    return torch.cat(parts)
 
 
 def get_weights(q: Tensor, k: Tensor, num_heads: int) -> Tensor:

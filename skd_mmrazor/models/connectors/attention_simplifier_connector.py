@@ -1,15 +1,12 @@
 """The learning simplifier of SKD."""
 
-import functools
-
 import torch
 from mmrazor.models.architectures.connectors.base_connector import BaseConnector
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...utils import expect, is_integer, is_number
-from .attention import ClassAttention, SampleAttention
+from .attention import ClassAttention, SampleAttention, in_parts
 from .logit_checks import check_first_batch, check_logits
 
 _ATTENTION = dict(samples=SampleAttention, classes=ClassAttention)
@@ -191,9 +188,8 @@ class AttentionSimplifierConnector(BaseConnector):
             the parameters are).
 
         Raises:
-            TypeError: The parameters were cast to half precision.
-            ValueError: The logits have another shape, are empty, or contain NaN or
-                Inf.
+            ValueError: The parameters were cast to half precision, or the logits have
+                another shape, are empty, or contain NaN or Inf.
         """
         check_logits(self, feature)
         if not self._is_checked:
@@ -204,14 +200,10 @@ class AttentionSimplifierConnector(BaseConnector):
         with torch.autocast(feature.device.type, enabled=False):
             logits = feature.to(self.attention.q.weight.dtype)
             logits = logits if factor == 1 else logits * factor
+            # The images of maps are independent of each other, the samples of a batch are not.
             rows = max(1, _MAX_MAP_ELEMENTS * len(logits) // logits.numel())
-            if logits.dim() == 2 or len(logits) <= rows:
-                simplified = self._simplify(logits)
-            else:  # Large maps in parts of some images, and again in the backward pass.
-                recompute = functools.partial(
-                    checkpoint, self._simplify, use_reentrant=False, preserve_rng_state=False
-                )
-                simplified = torch.cat([recompute(part) for part in logits.split(rows)])
+            rows = rows if logits.dim() > 2 else len(logits)
+            simplified = in_parts(self._simplify, logits, rows)
         if self.training and simplified.requires_grad:
             self._awaits_gradient = True
             simplified.register_hook(self._count_step)
