@@ -82,8 +82,8 @@ def run_python(*arguments, check=True, returncode=0, fresh=False):
     with tempfile.NamedTemporaryFile() as output:
         if fresh or torch.cuda.is_available():
             command = [sys.executable, '-W', 'ignore', *argv]
-            result = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output)
-            found = result.returncode
+            streams = dict(stdout=output, stderr=output)
+            found = subprocess.run(command, cwd=ROOT, env=env, timeout=900, **streams).returncode
         else:
             server = start_fork_server()
             request = dict(argv=argv, cwd=str(ROOT), env=env, output=output.name)

@@ -20,11 +20,12 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import Progress
 
 import skd_mmrazor.safeguards  # noqa: F401  (before any config is parsed)
 from skd_mmrazor.utils import expect
 from skd_mmrazor.utils.command_line import add_cfg_options, make_parser, read_config, run_tool
+from skd_mmrazor.utils.progress import make_columns
 
 HOOK = 'mmrazor.StoredTeacherHook'
 
@@ -139,8 +140,7 @@ def main() -> None:
     args = parse_args()
     # So that a mistake in the config ends it here, before processes are started.
     load_config(args, 0)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns) as progress:
+    with Progress(*make_columns()) as progress:
         task = progress.add_task('teacher', total=None)
 
         def report(images: int, total: int) -> None:

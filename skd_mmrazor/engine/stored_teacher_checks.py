@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, defau
 
 from ..datasets.augmentation_seed import AugmentationSeed, seeded
 from ..datasets.logit_store import LogitStore
-from ..models.utils import difference
+from ..models.utils import HALF_TOLERANCE, TOLERANCE, difference
 from ..utils import expect
 from .utils import expect_frozen_teacher, get_model, get_sampler, get_torch_states
 
@@ -24,10 +24,6 @@ _COLLATES = (pseudo_collate, default_collate, default_convert)
 _IMAGES = 8
 # More, since a transform may be applied to few images.
 _AUGMENTED_IMAGES = 64
-# Relative to the largest logit. Rounding errors are smaller than this, differences
-# between images or teachers are larger.
-_TOLERANCE = 0.01
-_HALF_TOLERANCE = 0.1
 
 
 def check_model(runner: Runner, kind: type) -> None:
@@ -129,14 +125,14 @@ class TeacherProbe:
         same = difference(data['inputs'], other['inputs']) == 0
         key = f'{NAME}: data_preprocessor'
         expect(same, key, 'different outputs for one batch', 'that it draws no random numbers')
-        records = self._record(data, 'loss')
+        records = self._record(data)
         expected = 'True, since the teacher has dropout or drop path'
         if self._eval_mode:
             expected = 'a teacher that draws no random numbers in evaluation mode'
         expect(not self._drew, f'{NAME}: eval_mode', self._eval_mode, expected)
         logits = self._run(data, 'tensor')
         for name, record in records.items():
-            logit = len(record) == 1 and difference(record[0], logits) <= _TOLERANCE
+            logit = len(record) == 1 and difference(record[0], logits) <= TOLERANCE
             shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in record]
             key = f'{NAME}: distiller.teacher_recorders.{name}'
             expected = "the teacher's logits alone, since any other record needs the teacher"
@@ -146,11 +142,11 @@ class TeacherProbe:
         )
         found = next(iter(records.values()))[0]
         expect(found.dim() == 2, f'{NAME}: shape of the logits', tuple(found.shape), '(N, classes)')
-        first = self._record(self._prepare(self._get_batch(0, [0]), 0), 'loss')
+        first = self._record(self._prepare(self._get_batch(0, [0]), 0))
         alone = difference(next(iter(first.values()))[0], found[:1])
         key = f'{NAME}: logits of an image'
         expected = 'the same, whatever the other images of the batch are'
-        expect(alone <= _TOLERANCE, key, 'different in another batch', expected)
+        expect(alone <= TOLERANCE, key, 'different in another batch', expected)
         return found
 
     def compare(self, store: LogitStore) -> None:
@@ -174,11 +170,11 @@ class TeacherProbe:
         size = min(_IMAGES, len(stored))
         indices = choose.choice(stored, size, replace=False).tolist()
         data = self._prepare(self._get_batch(view, indices), 0)
-        live = next(iter(self._record(data, 'loss').values()))[0].float().cpu()
+        live = next(iter(self._record(data).values()))[0].float().cpu()
         found = torch.from_numpy(store.read(view, indices)[0])
         kept = found.topk(store.top_k or store.classes).indices
         errors = difference(found.gather(1, kept), live.gather(1, kept))
-        tolerance = _TOLERANCE if store.header['precision'] == 'float32' else _HALF_TOLERANCE
+        tolerance = TOLERANCE if store.header['precision'] == 'float32' else HALF_TOLERANCE
         expected = (
             f"the teacher's logits, to {tolerance} of the largest; those of the images {indices} "
             f'in view {view} differ by {errors:.3g}'
@@ -204,9 +200,9 @@ class TeacherProbe:
             self._drew = before != _get_states(self._gpus)
         return found
 
-    def _record(self, data: dict, mode: str) -> dict[str, list]:
+    def _record(self, data: dict) -> dict[str, list]:
         with self.recorders:
-            self._run(data, mode)
+            self._run(data, 'loss')
         return {name: list(r.data_buffer) for name, r in self.recorders.recorders.items()}
 
     def _fork(self) -> contextlib.AbstractContextManager:

@@ -30,6 +30,11 @@ def get_model(runner: Runner) -> Any:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
+def counts_epochs(runner: Runner) -> bool:
+    """Whether the training loop of a runner counts epochs, and not iterations."""
+    return isinstance(runner.train_loop, EpochBasedTrainLoop)
+
+
 def expect_epochs(runner: Runner, hook: Hook) -> None:
     """Refuses a hook that counts epochs in a training loop that does not.
 
@@ -40,7 +45,7 @@ def expect_epochs(runner: Runner, hook: Hook) -> None:
     Raises:
         ValueError: The loop is no ``EpochBasedTrainLoop``.
     """
-    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    by_epoch = counts_epochs(runner)
     expect(by_epoch, f'{type(hook).__name__}: train_cfg.by_epoch', by_epoch, 'True')
 
 

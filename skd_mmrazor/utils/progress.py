@@ -6,9 +6,14 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, TimeElapsedColumn
 
 Item = TypeVar('Item')
+
+
+def make_columns() -> tuple[str | ProgressColumn, ...]:
+    """The columns of all bars: rich's own, how many are done, and the time."""
+    return *Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()
 
 
 def make_bar(**options: Any) -> Progress:
@@ -22,7 +27,7 @@ def make_bar(**options: Any) -> Progress:
     """
     console = _stderr()
     return Progress(
-        *(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()),
+        *make_columns(),
         **dict(auto_refresh=False, transient=True, disable=not console.is_terminal, **options),
         console=console,
         # Else rich would print the tables of ``command > file`` to the terminal.

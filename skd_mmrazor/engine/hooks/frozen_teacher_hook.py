@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 
-from ...models.utils import FrozenTeacher, difference
+from ...models.utils import HALF_TOLERANCE, TOLERANCE, FrozenTeacher, difference
 from ...utils import expect
 from ..utils import (
     expect_frozen_teacher,
@@ -20,9 +20,6 @@ from ..utils import (
 )
 
 _NAME = 'FrozenTeacherHook'
-# Relative to the largest recorded value. Differences that are not rounding are larger.
-_TOLERANCE = 0.01
-_HALF_TOLERANCE = 0.1
 
 
 @HOOKS.register_module()
@@ -158,7 +155,7 @@ class FrozenTeacherHook(Hook):
         expected = frozen.record(*batch)
 
         def check(key: str) -> None:
-            tolerance = _HALF_TOLERANCE if frozen.dtype else _TOLERANCE
+            tolerance = HALF_TOLERANCE if frozen.dtype else TOLERANCE
             found = frozen.record(*batch)
             for name, values in expected.items():
                 error = difference(found[name], values)

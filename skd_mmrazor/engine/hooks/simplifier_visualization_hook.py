@@ -9,13 +9,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from mmengine.visualization import MLflowVisBackend
 from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
+from ...models.distillers.logit_records import ALL_LEVELS
 from ...utils import error_context, expect, is_integer
-from ..utils import get_model, keep_random_state
+from ..utils import counts_epochs, get_model, keep_random_state
 
 
 @HOOKS.register_module()
@@ -97,7 +98,7 @@ class SimplifierVisualizationHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        if _counts_epochs(runner) and self.every_n_epochs(runner, self.interval):
+        if counts_epochs(runner) and self.every_n_epochs(runner, self.interval):
             self._write(runner, runner.epoch + 1)
 
     @master_only
@@ -109,7 +110,7 @@ class SimplifierVisualizationHook(Hook):
             *args: As for any hook.
             **kwargs: As for any hook.
         """
-        if not _counts_epochs(runner) and self.every_n_train_iters(runner, self.interval):
+        if not counts_epochs(runner) and self.every_n_train_iters(runner, self.interval):
             self._write(runner, runner.iter + 1)
 
     def _write(self, runner: Runner, step: int) -> None:
@@ -139,7 +140,7 @@ class SimplifierVisualizationHook(Hook):
         scores = {k: (z / simplifier.tau).softmax(dim=1).cpu().numpy() for k, z in logits.items()}
         has_attention = hasattr(simplifier, 'get_attention')
         unit, past = 'Epoch', runner.epoch
-        if not _counts_epochs(runner):
+        if not counts_epochs(runner):
             unit, past = 'Iteration', runner.iter
         title = f'{unit} {past + 1}   ·   τ = {simplifier.tau:g}'
         if hasattr(simplifier, 'current_factor'):
@@ -182,7 +183,7 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
             break
     teacher = distiller.get_record(**{**record, 'simplify': False})
     key, expected = "shape of the teacher's logits", '(N, C), or maps (N, C, H, W) of no pyramid'
-    is_drawn = teacher.dim() in (2, 4) and record.get('record_idx') != 'all'
+    is_drawn = teacher.dim() in (2, 4) and record.get('record_idx') != ALL_LEVELS
     expect(is_drawn, key, tuple(teacher.shape), expected)
     student = model.student(data['inputs'], mode='tensor')
     found = tuple(getattr(student, 'shape', ())) or type(student).__name__
@@ -191,10 +192,6 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
     fits = fits and student.shape[1] == teacher.shape[1]
     expect(fits, "shape of the student's logits", found, expected)
     return teacher.float(), student.float()
-
-
-def _counts_epochs(runner: Runner) -> bool:
-    return isinstance(runner.train_loop, EpochBasedTrainLoop)
 
 
 def _get_palette(colors: Any, num_classes: int) -> np.ndarray:

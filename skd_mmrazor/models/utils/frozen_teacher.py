@@ -107,6 +107,11 @@ def _plain(record: Any) -> Any:
     return record.contiguous()
 
 
+# Differences above these, relative to the largest expected value, are not rounding: in
+# float32, and where one of the two is in half precision.
+TOLERANCE, HALF_TOLERANCE = 0.01, 0.1
+
+
 def difference(found: Any, expected: Any) -> float:
     """The largest relative difference between two records.
 
