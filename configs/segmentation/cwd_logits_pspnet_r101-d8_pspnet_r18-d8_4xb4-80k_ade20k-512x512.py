@@ -1,5 +1,8 @@
 # The settings of mmrazor's config for Cityscapes.
-_base_ = ['mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py']
+_base_ = [
+    'mmseg::pspnet/pspnet_r50-d8_4xb4-80k_ade20k-512x512.py',
+    '../_base_/losses/cwd_segmentation.py',
+]
 
 student = _base_.model
 student._scope_ = 'mmseg'
@@ -9,7 +12,6 @@ student.backbone.depth = 18
 student.decode_head.update(in_channels=512, channels=128)
 student.auxiliary_head.update(in_channels=256, channels=64)
 
-conv_seg = dict(logits=dict(type='ModuleOutputs', source='decode_head.conv_seg'))
 model = dict(
     _scope_='mmrazor',
     _delete_=True,
@@ -19,18 +21,7 @@ model = dict(
         cfg_path='mmseg::pspnet/pspnet_r101-d8_4xb4-80k_ade20k-512x512.py', pretrained=False
     ),
     teacher_ckpt='https://download.openmmlab.com/mmsegmentation/v0.5/pspnet/pspnet_r101-d8_512x512_80k_ade20k/pspnet_r101-d8_512x512_80k_ade20k_20200614_031423-b6e782f0.pth',
-    distiller=dict(
-        type='ConfigurableDistiller',
-        student_recorders=conv_seg,
-        teacher_recorders=conv_seg,
-        distill_losses=dict(loss_cwd=dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)),
-        loss_forward_mappings=dict(
-            loss_cwd=dict(
-                preds_S=dict(from_student=True, recorder='logits'),
-                preds_T=dict(from_student=False, recorder='logits'),
-            )
-        ),
-    ),
+    distiller=dict(_base_.cwd, type='ConfigurableDistiller'),
 )
 
 find_unused_parameters = True

@@ -1,9 +1,11 @@
 """CWD of the logits, by mmrazor's settings; the student is a quarter as wide."""
 
-_base_ = ['./pspnet_r18-w32_shapes.py']
+_base_ = [
+    './pspnet_r18-w32_shapes.py',
+    '../../../configs/_base_/losses/cwd_segmentation.py',
+]
 
 teacher = _base_.model
-conv_seg = dict(logits=dict(type='ModuleOutputs', source='decode_head.conv_seg'))
 model = dict(
     _delete_=True,
     _scope_='mmrazor',
@@ -16,17 +18,6 @@ model = dict(
     ),
     teacher=teacher,
     teacher_ckpt='work_dirs/pspnet_r18-w32_shapes/iter_800.pth',
-    distiller=dict(
-        type='ConfigurableDistiller',
-        student_recorders=conv_seg,
-        teacher_recorders=conv_seg,
-        distill_losses=dict(loss_cwd=dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)),
-        loss_forward_mappings=dict(
-            loss_cwd=dict(
-                preds_S=dict(from_student=True, recorder='logits'),
-                preds_T=dict(from_student=False, recorder='logits'),
-            )
-        ),
-    ),
+    distiller=dict(_base_.cwd, type='ConfigurableDistiller'),
 )
 val_cfg = dict(_delete_=True, type='mmrazor.FrozenTeacherValLoop')
