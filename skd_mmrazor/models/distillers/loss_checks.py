@@ -1,6 +1,5 @@
 """Checks that a loss trains the student and the simplifier."""
 
-import contextlib
 import copy
 from inspect import signature
 from typing import Any
@@ -9,9 +8,9 @@ import torch
 from mmrazor.models.losses import ChannelWiseDivergence
 from torch import Tensor, nn
 
-from ...utils import error_context, expect, is_integer, is_number
+from ...utils import error_context, expect, is_number
 from .known_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
-from .logit_records import ALL_LEVELS, SIDES
+from .logit_records import SIDES
 
 
 def check_mapping(distiller: Any, name: str, argument: Any) -> None:
@@ -95,58 +94,6 @@ def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
             return False
     check_gradient(distiller, name, value, inputs[distiller.simplified_losses[name]])
     return True
-
-
-def check_records(distiller: Any) -> None:
-    """Makes sure that the logits of a step are of the same locations in both models.
-
-    Args:
-        distiller (SKDDistiller): Holds the records of the step.
-
-    Raises:
-        ValueError: One model made more records of a loss, or maps of another size.
-    """
-    for name, argument in distiller.simplified_losses.items():
-        mapping = distiller.loss_forward_mappings[name]
-        pair = [mapping.get(key) for key in (argument, STUDENT_ARGUMENT.get(argument))]
-        if not all(isinstance(record, dict) and 'recorder' in record for record in pair):
-            continue
-        key, counts, shapes = f'distiller.loss_forward_mappings.{name}', {}, {}
-        for side, record in zip(SIDES, pair, strict=True):
-            recorder = getattr(distiller, f'{side}_recorders').get_recorder(record['recorder'])
-            counts[side] = len(getattr(recorder, 'data_buffer', ()))
-        # A feature that a connector makes logits of may be of a module that runs more often.
-        are_chosen = any(record.get('connector') for record in pair) or all(
-            is_integer(record.get('record_idx'), 0) for record in pair
-        )
-        valid = are_chosen or 0 in counts.values() or len(set(counts.values())) == 1
-        expected = (
-            'as many of both models: the same levels of a pyramid, or a record_idx in both entries'
-        )
-        expect(valid, f'{key}: records of a step', counts, expected)
-        # In training mode a connector may have a state that changes, or draw random numbers.
-        connectors, training = distiller.connectors, distiller.connectors.training
-        connectors.eval()
-        # What is no record is named with the loss.
-        with contextlib.suppress(Exception), torch.no_grad():
-            for side, record in zip(SIDES, pair, strict=True):
-                shapes[side] = tuple(distiller.get_record(**dict(record, simplify=None)).shape)
-        connectors.train(training)
-        teacher, student = (shapes.get(side, ())[2:] for side in SIDES)
-        if pair[0].get('record_idx') == ALL_LEVELS:
-            valid = len(set(shapes.values())) <= 1
-            expected = 'as many anchors and locations: both need the same, and the same strides'
-        else:
-            valid = teacher == student or len(teacher) != len(student)
-            mode = {1: 'linear', 3: 'trilinear'}.get(len(student), 'bilinear')
-            expected = (
-                "maps of one size: connectors=dict(resize=dict(type='TorchFunctionalConnector', "
-                "function_name='interpolate', func_args=dict("
-                f"size={student}, mode={mode!r}))) and connector='resize' in its {argument}"
-            )
-            if name == 'loss_skd':
-                expected += '; write this loss, which was added, into the config by another name'
-        expect(valid, f'{key}: shapes of the logits', shapes, expected)
 
 
 def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> None:

@@ -16,7 +16,8 @@ from . import config_checks as checks
 from .config_errors import name_loss, name_part
 from .logit_losses import choose_losses, get_common_tau
 from .logit_records import ALL_LEVELS, SIDES, LogitRecords, join_levels
-from .loss_checks import check_gradient, check_loss, check_records
+from .loss_checks import check_gradient, check_loss
+from .record_checks import check_records
 from .target_statistics import compare_targets
 
 

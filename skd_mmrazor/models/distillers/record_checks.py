@@ -1,0 +1,73 @@
+"""Checks that the logits of both models are of the same locations."""
+
+import contextlib
+from typing import Any
+
+import torch
+
+from ...utils import expect, is_integer
+from .known_losses import STUDENT_ARGUMENT
+from .logit_records import ALL_LEVELS, SIDES
+
+
+def check_records(distiller: Any) -> None:
+    """Makes sure that the logits of a step are of the same locations in both models.
+
+    Args:
+        distiller (SKDDistiller): Holds the records of the step.
+
+    Raises:
+        ValueError: One model made more records of a loss, or maps of another size.
+    """
+    for name, argument in distiller.simplified_losses.items():
+        mapping = distiller.loss_forward_mappings[name]
+        found = [mapping.get(key) for key in (argument, STUDENT_ARGUMENT.get(argument))]
+        if all(isinstance(record, dict) and 'recorder' in record for record in found):
+            records = dict(zip(SIDES, found, strict=True))
+            _check_counts(distiller, name, records)
+            _check_sizes(distiller, name, records, argument)
+
+
+def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
+    counts = {}
+    for side, record in records.items():
+        recorder = getattr(distiller, f'{side}_recorders').get_recorder(record['recorder'])
+        counts[side] = len(getattr(recorder, 'data_buffer', ()))
+    # A feature that a connector makes logits of may be of a module that runs more often.
+    are_chosen = any(record.get('connector') for record in records.values()) or all(
+        is_integer(record.get('record_idx'), 0) for record in records.values()
+    )
+    valid = are_chosen or 0 in counts.values() or len(set(counts.values())) == 1
+    expected = (
+        'as many of both models: the same levels of a pyramid, or a record_idx in both entries'
+    )
+    key = f'distiller.loss_forward_mappings.{name}: records of a step'
+    expect(valid, key, counts, expected)
+
+
+def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: str) -> None:
+    shapes: dict[str, tuple] = {}
+    # In training mode a connector may have a state that changes, or draw random numbers.
+    connectors, training = distiller.connectors, distiller.connectors.training
+    connectors.eval()
+    # What is no record is named with the loss.
+    with contextlib.suppress(Exception), torch.no_grad():
+        for side, record in records.items():
+            shapes[side] = tuple(distiller.get_record(**dict(record, simplify=None)).shape)
+    connectors.train(training)
+    teacher, student = (shapes.get(side, ())[2:] for side in SIDES)
+    if records['teacher'].get('record_idx') == ALL_LEVELS:
+        valid = len(set(shapes.values())) <= 1
+        expected = 'as many anchors and locations: both need the same, and the same strides'
+    else:
+        valid = teacher == student or len(teacher) != len(student)
+        mode = {1: 'linear', 3: 'trilinear'}.get(len(student), 'bilinear')
+        expected = (
+            "maps of one size: connectors=dict(resize=dict(type='TorchFunctionalConnector', "
+            "function_name='interpolate', func_args=dict("
+            f"size={student}, mode={mode!r}))) and connector='resize' in its {argument}"
+        )
+        if name == 'loss_skd':
+            expected += '; write this loss, which was added, into the config by another name'
+    key = f'distiller.loss_forward_mappings.{name}: shapes of the logits'
+    expect(valid, key, shapes, expected)
