@@ -101,7 +101,7 @@ optim_wrapper = dict(
 param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, end=max_iters, by_epoch=False)]
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=max_iters),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=200, max_keep_ckpts=1),
 )
 log_processor = dict(by_epoch=False)
 randomness = dict(seed=0)
