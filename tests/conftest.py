@@ -1,6 +1,7 @@
 """Shared by all tests: small models, and Python processes of their own."""
 
 import functools
+import gc
 import json
 import os
 import select
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from mmengine.config import config
 from mmengine.config import utils as config_utils
 from mmengine.registry import DefaultScope
 
@@ -27,6 +29,14 @@ torch.backends.cudnn.allow_tf32 = False
 
 # For each base of mmpretrain, mmengine reads all of its metafiles anew.
 config_utils.load = functools.cache(config_utils.load)
+# A runner writes its config five times. Laying it out took half the time of a short run.
+config.FormatCode = lambda code, **_: (code, True)
+
+
+def pytest_collection_finish():
+    """Data sets of mmengine collect garbage, among all that is imported and collected here."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

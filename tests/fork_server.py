@@ -7,6 +7,7 @@ It reads a request a line, ``{"argv": …, "cwd": …, "env": …, "output": pat
 with the exit code.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -16,6 +17,7 @@ import types
 from typing import Any
 
 import numpy as np
+from mmengine.config import config
 
 PACKAGES = ['matplotlib.figure', 'mmcv.cnn', 'mmcv.transforms', 'mmengine.runner']
 PACKAGES += ['sklearn.datasets', 'torchvision']
@@ -49,6 +51,9 @@ def run(argv: list[str]) -> None:
 if __name__ == '__main__':
     for name in PACKAGES:
         importlib.import_module(name)
+    # As in conftest.py.
+    config.FormatCode = lambda code, **_: (code, True)
+    gc.freeze()
     request = serve()
     output = os.open(request['output'], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
