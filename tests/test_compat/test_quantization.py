@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_mmrazor_alone_still_fails():
     """The reason for this module is still there."""
-    output = run_python('-c', 'import mmrazor.models', check=False, fresh=True)
+    output = run_python('-c', 'import mmrazor.models', check=False)
     assert '`torch>=1.13` is not installed properly' in output
 
 
@@ -32,7 +32,6 @@ import skd_mmrazor
 from mmrazor.registry import MODELS
 assert MODELS.get('SingleTeacherDistill') is not None
 """,
-        fresh=True,
     )
 
 
@@ -54,7 +53,6 @@ done.set()
 thread.join()
 assert seen == {(before, digit_version(before))}, seen
 """,
-        fresh=True,
     )
 
 
@@ -95,5 +93,4 @@ def test_mmrazors_own_registration_works_afterwards():
         '-c',
         'import skd_mmrazor; from mmrazor.utils import register_all_modules; '
         'register_all_modules(False)',
-        fresh=True,
     )

@@ -33,30 +33,54 @@ def scalars(work_dir):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def schedule(epochs):
+    """Options of a whole schedule in fewer epochs than the configs' 60."""
+    names = ('train_cfg.max_epochs', 'default_hooks.checkpoint.interval')
+    names += ('param_scheduler.T_max', 'param_scheduler.end')
+    return [f'{name}={epochs}' for name in names]
+
+
 @pytest.fixture(scope='module')
-def teacher(tmp_path_factory):
-    """The work directory of a trained digits teacher."""
+def make_teacher(tmp_path_factory):
+    """Trains a digits teacher, once in a run of the tests; returns its checkpoint."""
 
-    def make(work_dir):
-        run_python(TRAIN, TEACHER, '--work-dir', work_dir)
+    def make(epochs):
+        folder = once_per_run(
+            tmp_path_factory,
+            f'teacher_{epochs}',
+            lambda work_dir: run_python(
+                *(TRAIN, TEACHER, '--work-dir', work_dir, '--cfg-options', *schedule(epochs))
+            ),
+        )
+        return folder / f'epoch_{epochs}.pth'
 
-    return once_per_run(tmp_path_factory, 'teacher', make)
+    return make
+
+
+@pytest.fixture(scope='module')
+def teacher(make_teacher):
+    return make_teacher(14)
 
 
 def train(work_dir, teacher, *arguments, config=SKD, epochs=2, options=()):
-    checkpoint = f'model.teacher_ckpt={teacher / "epoch_60.pth"}'
     return run_python(
-        *(TRAIN, config, '--work-dir', work_dir, *arguments, '--cfg-options', checkpoint),
-        *(f'train_cfg.max_epochs={epochs}', 'default_hooks.checkpoint.interval=1', *options),
+        *(TRAIN, config, '--work-dir', work_dir, *arguments, '--cfg-options'),
+        *(f'model.teacher_ckpt={teacher}', f'train_cfg.max_epochs={epochs}'),
+        *('default_hooks.checkpoint.interval=1', *options),
     )
 
 
-def test_the_main_job(teacher, tmp_path):
+@pytest.mark.parametrize(
+    ('epochs', 'teachers', 'students'),
+    [(14, 95, 90), pytest.param(60, 96, 93, marks=pytest.mark.nightly)],
+)
+def test_the_main_job(make_teacher, tmp_path, epochs, teachers, students):
     """The whole schedule: the student learns and its target does not collapse."""
-    train(tmp_path, teacher, epochs=60, options=['default_hooks.checkpoint.interval=60'])
+    teacher = make_teacher(epochs)
+    train(tmp_path, teacher, options=schedule(epochs))
     records = scalars(tmp_path)
-    assert records[-1]['teacher.accuracy/top1'] > 96
-    assert records[-1]['accuracy/top1'] > 93
+    assert records[-1]['teacher.accuracy/top1'] > teachers
+    assert records[-1]['accuracy/top1'] > students
     last = [r for r in records if 'distill.top1_agreement' in r][-30:]
     assert np.mean([r['distill.top1_agreement'] for r in last]) > 0.98
     assert all(abs(r['distill.lam']) <= 0.1 for r in last)
@@ -67,17 +91,16 @@ def test_the_main_job(teacher, tmp_path):
     assert Image.open(tmp_path / 'curves.png').size[0] > 1000
 
     output = run_python(
-        *(ROOT / 'tools' / 'test.py', SKD, tmp_path / 'epoch_60.pth'),
-        *('--work-dir', tmp_path / 'test'),
-        *('--cfg-options', f'model.teacher_ckpt={teacher / "epoch_60.pth"}'),
+        *(ROOT / 'tools' / 'test.py', SKD, tmp_path / f'epoch_{epochs}.pth'),
+        *('--work-dir', tmp_path / 'test', '--cfg-options', f'model.teacher_ckpt={teacher}'),
     )
     assert f'accuracy/top1: {records[-1]["accuracy/top1"]:.4f}' in output
 
 
 @pytest.mark.nightly
-def test_skd_does_not_fall_below_its_base(teacher, tmp_path):
+def test_skd_does_not_fall_below_its_base(make_teacher, tmp_path):
     """Beyond the spread of seeds: the interval of docs/results.md, for four seeds."""
-    options = (f'model.teacher_ckpt={teacher / "epoch_60.pth"}', 'train_cfg.val_interval=60')
+    options = (f'model.teacher_ckpt={make_teacher(60)}', 'train_cfg.val_interval=60')
     configs = (SKD.with_name(SKD.name.removeprefix('skd_')), SKD)
     # Two at a time with two threads each wait for one another: minutes become an hour.
     env = dict(OMP_NUM_THREADS='1')
@@ -138,8 +161,8 @@ def test_two_processes(teacher, tmp_path):
         "custom_imports = dict(imports=['skd_mmrazor', 'tests.test_tools.save_ranks'])\n"
         "custom_hooks = [dict(type='SyncBuffersHook'), dict(type='SaveRanks')]\n"
     )
-    teacher_ckpt = f'model.teacher_ckpt={teacher / "epoch_60.pth"}'
-    work_dir = ('--work-dir', tmp_path, '--cfg-options', teacher_ckpt, 'train_cfg.max_epochs=1')
+    options = (f'model.teacher_ckpt={teacher}', 'train_cfg.max_epochs=1')
+    work_dir = ('--work-dir', tmp_path, '--cfg-options', *options)
     in_two_processes('dist_train.sh', config, 2, *work_dir)
     saved = torch.load(tmp_path / 'epoch_1.pth')['state_dict']
     ranks = [torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1)]
