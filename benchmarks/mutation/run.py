@@ -9,10 +9,13 @@ that has imported torch, mmrazor and mmpretrain, and so costs the time of its te
 """
 
 import argparse
+import compileall
 import difflib
+import gc
 import importlib
 import json
 import os
+import py_compile
 import random
 import signal
 import subprocess
@@ -30,6 +33,10 @@ from operators import get_operators
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 OUTCOMES = {0: 'survived', 1: 'killed'}
+# Of all files.
+DEFAULTS = 'tests/test_docstrings.py'
+PRELOADED = ['mmpretrain', 'mmrazor.engine', 'mmrazor.models', 'sklearn.datasets', 'scipy.stats']
+PRELOADED += ['matplotlib.figure', 'torchvision', 'pytest', 'hypothesis', 'xdist.plugin']
 
 
 def get_mutants(path: Path) -> Iterator[tuple[str, int, str]]:
@@ -52,8 +59,13 @@ def preload() -> None:
     importlib.import_module('skd_mmrazor.compat').apply()
     for name in [name for name in sys.modules if name.split('.')[0] == 'skd_mmrazor']:
         del sys.modules[name]
-    for name in ('mmpretrain', 'sklearn.datasets', 'matplotlib.figure', 'pytest', 'hypothesis'):
+    for name in PRELOADED:
         importlib.import_module(name)
+    # A config is formatted each time that it is logged or saved, which takes longer than
+    # the short trainings of the tests.
+    importlib.import_module('mmengine.config.config').FormatCode = lambda text, **_: (text, True)
+    # A data set collects garbage when it is built, which goes through all of the modules.
+    gc.freeze()
 
 
 def try_tests(tests: list[str], timeout: float) -> str:
@@ -66,7 +78,8 @@ def try_tests(tests: list[str], timeout: float) -> str:
             os.dup2(null, stream)
         import pytest
 
-        options = ['-xq', '-Wignore', '-pno:cacheprovider', '-oaddopts=-m "not nightly"']
+        options = ['-xq', '-Wignore', '-pno:cacheprovider', '--assert=plain']
+        options.append('-oaddopts=-m "not nightly"')
         os._exit(int(pytest.main([*options, *tests])))
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -94,7 +107,9 @@ def mutate_file(path: Path, tests: list[str], limit: int) -> Counter:
     source, begin = path.read_text(), time.monotonic()
     if (outcome := try_tests(tests, 600)) != 'survived':
         raise SystemExit(f'{path}: the tests of the file itself: {outcome}')
-    timeout = 10 + 4 * (time.monotonic() - begin)
+    seconds = time.monotonic() - begin
+    print(f'{path}: its tests take {seconds:.0f} s', flush=True)
+    timeout = 10 + 4 * seconds
     mutants = list(get_mutants(path))
     drawn = random.Random(0).sample(mutants, min(limit, len(mutants)))
     found = Counter(mutants=len(mutants))
@@ -128,12 +143,15 @@ def main() -> None:
         os.chdir(copy)
         sys.path.insert(0, copy)
         os.environ['PYTHONPATH'] = copy
+        for folder in ('skd_mmrazor', 'tests'):
+            mode = py_compile.PycInvalidationMode.CHECKED_HASH
+            compileall.compile_dir(folder, quiet=1, invalidation_mode=mode)
         preload()
         rows = []
         for file in args.files:
             name = Path(file).resolve().relative_to(ROOT) if Path(file).is_absolute() else file
             its_tests = tests.get(str(name)) or tests[str(Path(name).parent)]
-            found = mutate_file(Path(name), its_tests.split(), args.limit)
+            found = mutate_file(Path(name), [*its_tests.split(), DEFAULTS], args.limit)
             noticed = found['killed'] + found['timeout']
             tried = noticed + found['survived']
             rows.append(

@@ -3,6 +3,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from skd_mmrazor.engine import CheckInvalidLossHook
+
 from ..digits_runs import digits
 
 
@@ -83,6 +85,20 @@ def test_a_model_that_is_not_finite_is_not_saved(tmp_path):
     message = run_spoilt(tmp_path, spoil_student, after_epoch=True)
     assert message.startswith('architecture.head.fc.bias is not finite after 6 iterations')
     assert_first_epoch_is_whole(tmp_path)
+
+
+def test_what_is_no_loss_and_no_parameter_may_be_infinite(tmp_path):
+    """As a metric of the batch, or the mask of an attention."""
+    runner, hook = Runner.from_cfg(digits(tmp_path)), CheckInvalidLossHook()
+    logged = dict(loss=1.0, perplexity=float('inf'))
+    for name, value in logged.items():
+        runner.message_hub.update_scalar(f'train/{name}', value)
+    hook.after_train_iter(runner, 0, outputs=logged)
+    runner.model.register_buffer('mask', torch.full((2,), float('-inf')))
+    hook.before_save_checkpoint(runner, dict(state_dict=runner.model.state_dict()))
+    runner.model.student.head.fc.weight.data[0, 0] = float('-inf')
+    with pytest.raises(FloatingPointError, match=r'architecture\.head\.fc\.weight is not finite'):
+        hook.before_save_checkpoint(runner, dict(state_dict=runner.model.state_dict()))
 
 
 def test_without_the_hook_the_run_goes_on_and_saves_what_it_has(tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import FUNCTIONS
 from mmengine.runner import Runner
 
 from ..digits_runs import assert_same_state, digits, load, resume, train
@@ -69,6 +70,20 @@ def test_augmentations_differ_from_epoch_to_epoch_and_from_seed_to_seed(
         **{'randomness.seed': 7, 'train_cfg.max_epochs': 1},
     )
     assert (first != other).flatten(1).any(1).float().mean() > 0.5, 'of another seed'
+
+
+@FUNCTIONS.register_module()
+def started_by_the_user(worker_id, folder):
+    """A ``worker_init_fn`` of a config, which takes no seed."""
+    (folder / f'{worker_id}').touch()
+
+
+def test_workers_that_are_started_in_another_way_still_are(tmp_path):
+    start = dict(type='started_by_the_user', folder=tmp_path)
+    options = {'train_dataloader.worker_init_fn': start}
+    first, second = images_by_epoch(tmp_path / 'run', 1, False, **options)
+    assert (first != second).flatten(1).any(1).float().mean() > 0.5
+    assert (tmp_path / '0').exists()
 
 
 def test_mmengine_repeats_the_augmentations_of_its_workers(tmp_path):

@@ -309,6 +309,11 @@ def test_a_record_of_the_loss_is_kept_where_the_loss_is(tmp_path):
     assert active(kept) == {'fold_bn'}
 
 
+def test_the_options_of_compile_are_those_of_torch(tmp_path):
+    with pytest.raises(RuntimeError, match="Invalid backend: 'of_nobody'"):
+        run(tmp_path, dict(OFF, compile=dict(backend='of_nobody')))
+
+
 def test_another_algorithm_is_refused(tmp_path):
     cfg = dict(student(), data_preprocessor=DATA)
     with pytest.raises(ValueError, match=r"model.type='ImageClassifier', expected 'SingleTeacher"):

@@ -24,18 +24,21 @@ def config(work_dir, evaluate_teacher='once', size=16, **settings):
 def run(*arguments, train=True, **settings):
     """Trains; returns the runner and how many batches the teacher saw in validation."""
     runner = Runner.from_cfg(config(*arguments, **settings))
-    runner.seen = {'teacher': 0, 'student': 0}
+    runner.seen, runner.modes = {'teacher': 0, 'student': 0}, {}
     for name in runner.seen:
-        _count(getattr(runner.model, name), runner.seen, name)
+        _watch(runner, name)
     runner.train() if train else runner.val()
     return runner
 
 
-def _count(model, seen, name):
+def _watch(runner, name):
+    model = getattr(runner.model, name)
     predict = model.predict
 
     def counted(*args, **kwargs):
-        seen[name] += 1
+        runner.seen[name] += 1
+        dtype = model.head.fc(torch.ones_like(model.head.fc.weight)).dtype
+        runner.modes[name] = dtype, torch.is_grad_enabled()
         return predict(*args, **kwargs)
 
     model.predict = counted
@@ -85,7 +88,10 @@ def test_other_metrics_are_computed_anew(tmp_path, once):
 
 
 def test_another_precision_is_validated_anew(tmp_path, once):
-    assert resume(tmp_path, once, **{'val_cfg.fp16': True}).seen['teacher'] == 2
+    resumed = resume(tmp_path, once, **{'val_cfg.fp16': True})
+    assert resumed.seen['teacher'] == 2
+    assert resumed.modes['teacher'] == resumed.modes['student'] != (torch.float32, False)
+    assert once.modes == dict.fromkeys(('teacher', 'student'), (torch.float32, False))
 
 
 def test_another_teacher_is_validated_anew(tmp_path, once):

@@ -116,6 +116,7 @@ def test_epochs_that_are_no_number_of_epochs_are_named(epochs):
 
     with pytest.raises(ValueError, match=f'LossWeightWarmupHook: epochs={epochs!r}, expected an'):
         HOOKS.build(dict(type='mmrazor.LossWeightWarmupHook', epochs=epochs))
+    HOOKS.build(dict(type='mmrazor.LossWeightWarmupHook', epochs=1))
 
 
 def refusal(tmp_path, settings, change=lambda runner: None):
