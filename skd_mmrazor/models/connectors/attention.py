@@ -61,9 +61,10 @@ class SampleAttention(nn.Module):
         return get_weights(*self.project(soft, soft), self.num_heads)
 
     def project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """The queries of ``soft`` and the keys of ``keys``, (..., embed_dims) each."""
+        """The queries of ``soft``, over √head_dim, and the keys of ``keys``; (..., embed_dims)."""
         tokens = self.embed(soft)
-        return self.q(tokens), self.k(tokens if keys is soft else self.embed(keys))
+        scale = (self.num_heads / self.q.out_features) ** 0.5
+        return self.q(scale * tokens), self.k(tokens if keys is soft else self.embed(keys))
 
     def embed(self, soft: Tensor) -> Tensor:
         """The tokens of (..., N, C) softened logits, of the same shape."""
@@ -134,25 +135,24 @@ def get_weights(q: Tensor, k: Tensor, num_heads: int) -> Tensor:
     """The weights of the attention, averaged over the heads.
 
     Args:
-        q (Tensor): Queries of all heads, (..., N, embed_dims).
+        q (Tensor): Scaled queries of all heads, (..., N, embed_dims).
         k (Tensor): Keys of all heads, (..., M, embed_dims).
         num_heads (int): Number of heads.
 
     Returns:
         Tensor: (..., N, M); rows sum to 1.
     """
-    scale = (num_heads / q.shape[-1]) ** 0.5
     if num_heads == 1:
-        return (scale * (q @ k.mT)).softmax(dim=-1)
+        return (q @ k.mT).softmax(dim=-1)
     q, k = _split(q, num_heads), _split(k, num_heads)
-    return (scale * (q @ k.mT)).softmax(dim=-1).mean(dim=-3)
+    return (q @ k.mT).softmax(dim=-1).mean(dim=-3)
 
 
 def attend(q: Tensor, k: Tensor, values: Tensor, num_heads: int) -> Tensor:
     """Averages values, weighted by attention.
 
     Args:
-        q (Tensor): Queries of all heads, (..., N, embed_dims).
+        q (Tensor): Scaled queries of all heads, (..., N, embed_dims).
         k (Tensor): Keys of all heads, (..., M, embed_dims).
         values (Tensor): (..., M, value_dim), shared by the heads.
         num_heads (int): Number of heads.
@@ -166,12 +166,12 @@ def attend(q: Tensor, k: Tensor, values: Tensor, num_heads: int) -> Tensor:
         return get_weights(q, k, num_heads) @ values
     # Else use the fused kernels, whose memory is linear in the length. They take
     # four-dimensional q, k and values of one width, on GPUs a multiple of 8. Padding
-    # with zeros changes only the scale, which is corrected in q.
+    # with zeros changes nothing; their own scale is taken back in q.
     q, k = _split(q, num_heads), _split(k, num_heads)
     width = -8 * (-max(head_dim, value_dim) // 8)
     q, k, padded = (
         F.pad(x.reshape(-1, *x.shape[-3:]), (0, width - x.shape[-1]))
-        for x in (q * (width / head_dim) ** 0.5, k, values.unsqueeze(-3))
+        for x in (q * width**0.5, k, values.unsqueeze(-3))
     )
     averaged = F.scaled_dot_product_attention(q, k, padded.expand_as(k)).mean(dim=1)
     return averaged[..., :value_dim].reshape(*values.shape[:-2], -1, value_dim)

@@ -1,5 +1,7 @@
 """The learning simplifier of SKD."""
 
+from functools import partial
+
 import torch
 from mmrazor.models.architectures.connectors.base_connector import BaseConnector
 from mmrazor.registry import MODELS
@@ -174,8 +176,8 @@ class AttentionSimplifierConnector(BaseConnector):
             Tensor: (N, N) where tokens are samples, (N, C, C) where they are
             classes; rows sum to 1.
         """
-        soft = self._soften(logits.to(self.attention.q.weight.dtype) * self.current_factor)
-        return self.attention.get_weights(soft)
+        logits = logits.to(self.attention.q.weight.dtype)
+        return self.attention.get_weights(self._soften(logits, self.current_factor))
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
@@ -195,29 +197,30 @@ class AttentionSimplifierConnector(BaseConnector):
         if not self._is_checked:
             check_first_batch(self, feature)
             self._is_checked = True
-        factor = self.current_factor
+        simplify = partial(self._simplify, factor=self.current_factor)
         # Half precision would round away the small differences that λ makes.
         with torch.autocast(feature.device.type, enabled=False):
             logits = feature.to(self.attention.q.weight.dtype)
-            logits = logits if factor == 1 else logits * factor
             # The images of maps are independent of each other, the samples of a batch are not.
             rows = max(1, _MAX_MAP_ELEMENTS * len(logits) // logits.numel())
             rows = rows if logits.dim() > 2 else len(logits)
-            simplified = in_parts(self._simplify, logits, rows)
+            simplified = in_parts(simplify, logits, rows)
         if self.training and simplified.requires_grad:
             self._awaits_gradient = True
             simplified.register_hook(self._count_step)
         return simplified
 
-    def _simplify(self, logits: Tensor) -> Tensor:
+    def _simplify(self, logits: Tensor, factor: float) -> Tensor:
         # The samples of a map are its locations: (N, locations, C).
         is_map = logits.dim() > 2
-        soft = self._soften(logits.flatten(2).transpose(1, 2) if is_map else logits)
+        soft = self._soften(logits.flatten(2).transpose(1, 2) if is_map else logits, factor)
         change = self.attention(soft) - soft
         if is_map:
-            change = change.transpose(1, 2).reshape(logits.shape)
-        weight = self.max_lam * self.tau  # One factor, since each is an operator.
-        return torch.addcmul(logits, self._get_share(), change, value=weight)
+            # As the logits of a convolution are: mmrazor's losses of maps take views.
+            change = change.transpose(1, 2).reshape(logits.shape).contiguous()
+        # One product of numbers, since each operator takes time.
+        weighted = self.tau * self.max_lam * self._get_share() * change
+        return weighted.add_(logits, alpha=factor)
 
     def _get_share(self) -> Tensor:
         r""":math:`\lambda` as a share of ``max_lam``."""
@@ -230,8 +233,8 @@ class AttentionSimplifierConnector(BaseConnector):
             self._steps, self._version = self._steps + 1, self.num_steps._version
             self._awaits_gradient = False
 
-    def _soften(self, logits: Tensor) -> Tensor:
-        soft = logits / self.tau
+    def _soften(self, logits: Tensor, factor: float) -> Tensor:
+        soft = logits * (factor / self.tau)
         if self.softening == 'log_softmax':
             return soft.log_softmax(dim=-1).clamp(min=-_MAX_GAP)
         # All classes of a sample may be masked.

@@ -90,8 +90,8 @@ class LogSpaceDKDLoss(DKDLoss):
         terms = elementwise_kl(student, teacher, self.entropy_grad)
         tckd, nckd = terms.split([2, terms.shape[1] - 2], dim=1)
         weight = self.loss_weight * self.tau**2
+        if self.reduction in ('batchmean', 'mean'):
+            weight /= len(preds_S)
         tckd = weight * self.alpha * tckd.sum(dim=1)
         loss = torch.add(tckd, nckd.sum(dim=1), alpha=weight * self.beta)
-        if self.reduction == 'none':
-            return loss
-        return loss.sum() if self.reduction == 'sum' else loss.mean()
+        return loss if self.reduction == 'none' else loss.sum()
