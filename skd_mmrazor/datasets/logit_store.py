@@ -28,9 +28,9 @@ class LogitStore:
     store.dtype)`` opens; a file ends after its last row that was written, and has
     holes before it.
 
-    A row begins with a checksum of the rest of it. So a row that was never written,
-    was cut short by a kill or was written by two processes at once is recognised, and
-    no locks are needed.
+    A row begins with a checksum of the rest of it and of its place. So a row that was
+    never written, was cut short by a kill, was written by two processes at once or
+    stands in another's place is recognised, and no locks are needed.
 
     Args:
         path (str): The folder; made where it is missing.
@@ -81,7 +81,7 @@ class LogitStore:
         except OSError:
             rows = [b''] * len(indices)
         data = b''.join(row.ljust(size, b'\0') for row in rows)
-        return self.decode(np.frombuffer(data, self.dtype)), self._are_whole(data)
+        return self.decode(np.frombuffer(data, self.dtype)), self._are_whole(view, indices, data)
 
     def write(self, view: int, indices: Sequence[int], rows: np.ndarray) -> None:
         """Writes rows.
@@ -94,7 +94,8 @@ class LogitStore:
         Raises:
             OSError: The disk is full, or may not be written to.
         """
-        size = self.dtype.itemsize
+        size, rows = self.dtype.itemsize, rows.copy()
+        rows['check'] = self._get_checks(view, indices, rows.tobytes())
         file = os.open(self._file(view), os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             for i, row in zip(indices, rows, strict=True):
@@ -128,8 +129,6 @@ class LogitStore:
         largest = f'{np.abs(values[lost]).max(initial=0):.4g}'
         name = self.header['dtype']
         expect(not lost.any(), 'dtype', name, f"'float32', since a logit has the size {largest}")
-        data = memoryview(rows.tobytes())
-        rows['check'] = [zlib.crc32(row) for row in self._split(data)]
         return rows
 
     def decode(self, rows: np.ndarray) -> np.ndarray:
@@ -161,8 +160,8 @@ class LogitStore:
         with contextlib.suppress(OSError), open(self._file(view), 'rb') as rows:
             for start in range(0, len(stored), step):
                 part = stored[start : start + step]
-                data = rows.read(size * len(part))
-                part[:] = self._are_whole(data.ljust(size * len(part), b'\0'))
+                data = rows.read(size * len(part)).ljust(size * len(part), b'\0')
+                part[:] = self._are_whole(view, range(start, start + len(part)), data)
         return stored
 
     def get_views(self) -> list[int]:
@@ -173,15 +172,18 @@ class LogitStore:
     def _file(self, view: int) -> Path:
         return self.path / f'view_{view:04d}.rows'
 
-    def _split(self, data: memoryview) -> list[memoryview]:
-        """The bytes of each row that its checksum covers."""
-        size = self.dtype.itemsize
-        return [data[i + _CHECK.itemsize : i + size] for i in range(0, len(data), size)]
+    def _get_checks(self, view: int, indices: Sequence[int], data: bytes) -> np.ndarray:
+        size, content = self.dtype.itemsize, memoryview(data)
+        checks = []
+        for i, index in enumerate(indices):
+            row = content[i * size + _CHECK.itemsize : (i + 1) * size]
+            # A hole reads as zeros, and is no row.
+            checks.append(zlib.crc32(row, zlib.crc32(f'{view} {index}'.encode())) or 1)
+        return np.array(checks, _CHECK)
 
-    def _are_whole(self, data: bytes) -> np.ndarray:
-        checks = [zlib.crc32(row) for row in self._split(memoryview(data))]
-        # A hole reads as zeros. The checksum of zeros is not zero, so it is no row.
-        return np.frombuffer(data, self.dtype)['check'] == np.array(checks, _CHECK)
+    def _are_whole(self, view: int, indices: Sequence[int], data: bytes) -> np.ndarray:
+        found = np.frombuffer(data, self.dtype)['check']
+        return found == self._get_checks(view, indices, data)
 
     def _get_rest(self, logits: np.ndarray, others: np.ndarray) -> np.ndarray:
         """The one logit for all omitted classes that keeps their probability mass."""

@@ -130,6 +130,10 @@ class TeacherProbe:
         if self._eval_mode:
             expected = 'a teacher that draws no random numbers in evaluation mode'
         expect(not self._drew, f'{NAME}: eval_mode', self._eval_mode, expected)
+        tensors = [r for record in records.values() for r in record if isinstance(r, Tensor)]
+        finite = all(tensor.isfinite().all() for tensor in tensors)
+        expected = 'finite numbers: is the checkpoint of the teacher sound?'
+        expect(finite, f'{NAME}: records of the teacher', 'NaN or Inf', expected)
         logits = self._run(data, 'tensor')
         for name, record in records.items():
             logit = len(record) == 1 and difference(record[0], logits) <= TOLERANCE

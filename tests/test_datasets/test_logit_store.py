@@ -123,7 +123,7 @@ def test_a_logit_beyond_float16_is_refused(tmp_path):
         store.encode(np.full((1, 12), 7e4, np.float32))
 
 
-@pytest.mark.parametrize('damage', ['flip', 'cut', 'zero'])
+@pytest.mark.parametrize('damage', ['flip', 'cut', 'zero', 'row', 'view'])
 def test_a_damaged_row_counts_as_missing_and_can_be_written_again(tmp_path, damage):
     store = full(tmp_path / 'store')
     file, size = store.path / 'view_0000.rows', store.dtype.itemsize
@@ -134,6 +134,11 @@ def test_a_damaged_row_counts_as_missing_and_can_be_written_again(tmp_path, dama
         data[row * size + 20] ^= 1
     elif damage == 'cut':
         del data[-10:]
+    elif damage == 'row':  # Another stands in its place.
+        data[row * size :] = data[:size]
+    elif damage == 'view':
+        store.write(1, [row], store.encode(make_logits([row])))
+        data[row * size :] = (store.path / 'view_0001.rows').read_bytes()[row * size :]
     else:
         data[row * size :] = bytes(size)
     file.write_bytes(data)

@@ -469,6 +469,7 @@ class DrawingHead(LinearClsHead):
             python=lambda x: x * random.uniform(0.5, 1.5),
             numpy=lambda x: x * np.random.uniform(0.5, 1.5),
             always=lambda x: torch.dropout(x, 0.5, True),
+            nan=lambda x: x / 0 * 0,
         )[draw]
 
     def pre_logits(self, feats):
@@ -508,6 +509,10 @@ REFUSED = {
     'dropout in evaluation mode': (
         dict(model=drawing('always'), hook=dict(eval_mode=True)),
         'eval_mode=True, expected a teacher that draws no random numbers in evaluation mode',
+    ),
+    'broken weights': (
+        dict(model=drawing('nan')),
+        "records of the teacher='NaN or Inf', expected finite numbers",
     ),
     'features': (
         dict(model=model(teacher_recorders=FEATURES)),
