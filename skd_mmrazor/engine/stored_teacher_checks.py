@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import random
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..datasets.augmentation_seed import AugmentationSeed, seeded
 from ..datasets.logit_store import LogitStore
 from ..models.utils import HALF_TOLERANCE, TOLERANCE, difference
 from ..utils import expect
-from .utils import expect_frozen_teacher, get_model, get_sampler, get_torch_states
+from .utils import expect_frozen_teacher, get_model, get_random_states, get_sampler
 
 NAME = 'StoredTeacherHook'
 _SAMPLERS = (DefaultSampler, RandomSampler, SequentialSampler)
@@ -199,9 +198,9 @@ class TeacherProbe:
     @torch.no_grad()
     def _run(self, data: dict, mode: str) -> Any:
         with seeded(0), self._fork(), self._context():
-            before = _get_states(self._gpus)
+            before = get_random_states(self._gpus)
             found = self.model.teacher(data['inputs'], data['data_samples'], mode=mode)
-            self._drew = before != _get_states(self._gpus)
+            self._drew = before != get_random_states(self._gpus)
         return found
 
     def _record(self, data: dict) -> dict[str, list]:
@@ -211,10 +210,3 @@ class TeacherProbe:
 
     def _fork(self) -> contextlib.AbstractContextManager:
         return torch.random.fork_rng(devices=self._gpus)
-
-
-def _get_states(gpus: list[torch.device]) -> list:
-    """The states of the generators of torch, NumPy and Python, which can be compared."""
-    states = [state.tolist() for state in get_torch_states(gpus)]
-    numpy: Any = np.random.get_state()
-    return [*states, numpy[1].tolist(), numpy[2], random.getstate()]

@@ -11,7 +11,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmrazor.models import SingleTeacherDistill
-from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
@@ -107,9 +106,11 @@ def restore_forward(model: Any) -> None:
     vars(model.teacher).pop('forward', None)
 
 
-def get_torch_states(gpus: list[torch.device]) -> list[Tensor]:
-    """The states of torch's generators of the CPU and of some GPUs."""
-    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+def get_random_states(gpus: list[torch.device]) -> list:
+    """The states of the generators of torch, NumPy and Python, which can be compared."""
+    states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+    numpy: Any = np.random.get_state()
+    return [*(s.tolist() for s in states), numpy[1].tolist(), numpy[2], random.getstate()]
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -96,6 +97,21 @@ def teacher_with_dropout():
     )
 
 
+def teacher_of(conv):
+    cfg = teacher()
+    cfg['backbone'].update(conv_cfg=conv, norm_cfg=dict(type='BN'))
+    return cfg
+
+
+@MODELS.register_module()
+class ScalingByNumPy(torch.nn.Conv2d):
+    """Draws from another generator than torch's, in training mode alone."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        return found * np.random.uniform(0.5, 1.5) if self.training else found
+
+
 @pytest.fixture(scope='module')
 def plain(tmp_path_factory):
     return run(tmp_path_factory.mktemp('plain'))
@@ -187,9 +203,10 @@ REFUSED = [
     *(
         (
             dict(OFF, **{key: value}),
-            dict(teacher=teacher_with_dropout()),
+            dict(teacher=drawing),
             f'{key}={value!r}, expected eval_mode=True beside it',
         )
+        for drawing in (teacher_with_dropout(), teacher_of(dict(type='ScalingByNumPy')))
         for key, value in (('channels_last', True), ('dtype', 'float16'), ('compile', EAGER))
     ),
 ]
@@ -211,12 +228,6 @@ class ScalingConv2d(torch.nn.Conv2d):
 
     def forward(self, images):
         return self.scale * super().forward(images)
-
-
-def teacher_of(conv):
-    cfg = teacher()
-    cfg['backbone'].update(conv_cfg=conv, norm_cfg=dict(type='BN'))
-    return cfg
 
 
 @pytest.mark.parametrize('scale', [1.1, 0.9])

@@ -13,7 +13,7 @@ from ...utils import expect
 from ..utils import (
     expect_frozen_teacher,
     get_model,
-    get_torch_states,
+    get_random_states,
     keep_random_state,
     replace_forward,
     restore_forward,
@@ -190,10 +190,10 @@ class FrozenTeacherHook(Hook):
     def _check_draws(self, frozen: FrozenTeacher, batch: tuple) -> None:
         """Refuses parts that would change the random numbers of a teacher that draws some."""
         cuda = [batch[0].device] if batch[0].device.type == 'cuda' else []
-        with torch.random.fork_rng(devices=cuda):
-            before = get_torch_states(cuda)
+        with keep_random_state():
+            before = get_random_states(cuda)
             frozen.record(*batch)
-            drawn = not all(map(torch.equal, before, get_torch_states(cuda)))
+            drawn = before != get_random_states(cuda)
         for key in ('channels_last', 'dtype', 'compile'):
             value = getattr(self, key)
             expected = 'eval_mode=True beside it, since the teacher has dropout or drop path'
