@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
+from skd_mmrazor.datasets import Digits
 from skd_mmrazor.engine.fingerprints import describe_dataset, hash_model
 from skd_mmrazor.utils.descriptions import describe
 
@@ -37,8 +38,13 @@ def test_a_model_is_known_by_weights_and_architecture_alone():
     assert hash_model(model.to(memory_format=torch.channels_last)) == hash_model(build())
 
 
+@DATASETS.register_module()
+class OtherDigits(Digits):
+    """Lists the same images, and may read them in another way."""
+
+
 @pytest.mark.parametrize('serialize_data', [True, False])
-def test_a_data_set_is_known_by_what_it_lists(serialize_data):
+def test_a_data_set_is_known_by_its_type_and_what_it_lists(serialize_data):
     def found(**settings):
         cfg = dict(type='Digits', pipeline=[dict(type='PackInputs')], indices=20)
         return describe_dataset(
@@ -48,6 +54,7 @@ def test_a_data_set_is_known_by_what_it_lists(serialize_data):
     assert found() == found()
     others = [found(), found(indices=19), found(indices=list(range(1, 21))), found(split='val')]
     assert len({other['hash'] for other in others}) == 4
+    assert found(type='OtherDigits') != found()
 
 
 AUGMENT = dict(
