@@ -1,6 +1,8 @@
 """From pictures in COCO's and Cityscapes' formats to a student, by the tools."""
 
+import copy
 import re
+import signal
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from mmrazor.registry import MODELS
 from benchmarks.compatibility.tiny_shapes import SHAPES, make_cityscapes, make_coco
 
 from ..conftest import ROOT, run_python
+from ..test_tools.test_train import in_two_processes
 
 for package in ('mmcv.ops', 'mmseg', 'mmdet'):
     pytest.importorskip(package, exc_type=ImportError)
@@ -33,9 +36,9 @@ def replace(node, entries):
             replace(value, entries)
 
 
-def detection(root):
+def detection(root, images=8):
     """RetinaNets of ResNet-18, an eighth as wide; shapes of three classes."""
-    make_coco(root, images=8)
+    make_coco(root, images)
     cfg = Config.fromfile(RETINA)
     student = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py').model
     student.backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
@@ -53,9 +56,9 @@ def detection(root):
     return distil_itself(cfg, student, 'mmdet')
 
 
-def segmentation(root):
+def segmentation(root, images=8):
     """PSPNets of ResNet-18, an eighth as wide; shapes as cars, persons and sky."""
-    make_cityscapes(root, images=8)
+    make_cityscapes(root, images)
     cfg = Config.fromfile(PSPNET)
     student = get_config('mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py').model
     student.pretrained = None
@@ -69,7 +72,7 @@ def segmentation(root):
         cfg[f'{split}_dataloader'].dataset.data_root = str(root)
     cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = 3
     hook = dict(type='mmrazor.SimplifierVisualizationHook', interval=3, batch_size=2)
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    cfg.custom_hooks = [hook]
     return distil_itself(cfg, student, 'mmseg')
 
 
@@ -80,14 +83,22 @@ def distil_itself(cfg, student, scope):
     cfg.model.teacher_ckpt = None
     cfg.param_scheduler = None
     cfg.default_hooks.logger.interval = 1
+    cfg.custom_imports.imports += ['tests.kill_hook', 'tests.test_tools.save_ranks']
     return cfg
 
 
-def train(cfg, folder, length, *arguments):
+def dump(cfg, folder, length, *hooks):
+    """Writes a config of some epochs or iterations, with further hooks."""
+    cfg = copy.deepcopy(cfg)
     cfg.train_cfg['max_iters' if 'max_iters' in cfg.train_cfg else 'max_epochs'] = length
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), *hooks]
     cfg.dump(folder / 'config.py')
+
+
+def train(folder, *arguments, **options):
     tool = ROOT / 'tools' / 'train.py'
-    return run_python(tool, folder / 'config.py', '--work-dir', folder / 'run', *arguments)
+    paths = (tool, folder / 'config.py', '--work-dir', folder / 'run')
+    return run_python(*paths, *arguments, **options)
 
 
 def build_student(cfg, checkpoint):
@@ -99,12 +110,20 @@ def build_student(cfg, checkpoint):
 
 
 @pytest.mark.parametrize(
-    ('make', 'lengths', 'name', 'metric'),
-    [(detection, (1, 2), 'epoch', 'coco/bbox_mAP'), (segmentation, (3, 6), 'iter', 'mIoU')],
+    ('make', 'length', 'killed', 'first', 'last', 'metric'),
+    [
+        (detection, 2, (2, 2), 'epoch: 1, iter: 4', 'epoch_2', 'coco/bbox_mAP'),
+        # All of its iterations are one epoch.
+        (segmentation, 6, (1, 5), 'epoch: 0, iter: 3', 'iter_6', 'mIoU'),
+    ],
 )
-def test_trains_validates_resumes_and_leaves_a_student(tmp_path, make, lengths, name, metric):
+def test_trains_validates_is_killed_resumes_and_leaves_a_student(
+    tmp_path, make, length, killed, first, last, metric
+):
     cfg = make(tmp_path / 'data')
-    output = train(cfg, tmp_path, lengths[0])
+    epoch, iteration = killed
+    dump(cfg, tmp_path, length, dict(type='KillHook', epoch=epoch, iteration=iteration))
+    output = train(tmp_path, returncode=-signal.SIGKILL)
     losses = re.findall(r'distill\.loss_\w+: ([\d.]+|nan|inf)', output)
     assert losses
     assert all(float(loss) < 1e6 for loss in losses)
@@ -114,9 +133,9 @@ def test_trains_validates_resumes_and_leaves_a_student(tmp_path, make, lengths, 
     drawn = [path.name for path in tmp_path.glob('run/*/vis_data/vis_image/*.png')]
     assert drawn == ['simplification_3.png'] * (make is segmentation)
 
-    output = train(cfg, tmp_path, lengths[1], '--resume')
-    assert re.search(rf'resumed epoch: .*{lengths[0]}', output), output[-3000:]
-    checkpoint = tmp_path / 'run' / f'{name}_{lengths[1]}.pth'
+    dump(cfg, tmp_path, length)
+    assert f'resumed {first}' in train(tmp_path, '--resume')
+    checkpoint = tmp_path / 'run' / f'{last}.pth'
     run_python(CONVERTER, tmp_path / 'config.py', checkpoint, '--out-path', tmp_path / 'student')
     (pth,) = (tmp_path / 'student').glob('*.pth')
     config = pth.with_suffix('.py')
@@ -135,3 +154,16 @@ def test_trains_validates_resumes_and_leaves_a_student(tmp_path, make, lengths, 
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     picture = next(path for path in (tmp_path / 'data').rglob('*.[jp][pn]g'))
     assert infer(exported, str(picture))
+
+
+def test_two_processes_train_one_student(tmp_path):
+    dump(detection(tmp_path / 'data'), tmp_path, 1, dict(type='SaveRanks'))
+    run = tmp_path / 'run'
+    output = in_two_processes('dist_train.sh', tmp_path / 'config.py', 2, '--work-dir', run)
+    for prefix in ('', r'teacher\.'):
+        assert re.search(rf'\(val\).* {prefix}coco/bbox_mAP: -?\d', output), output[-3000:]
+    saved = torch.load(run / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert saved['distiller.simplifier.lam_logit'] != 0
+    for rank in (0, 1):
+        weights = torch.load(run / f'rank{rank}.pth')
+        assert [key for key in saved if not torch.equal(saved[key], weights[key])] == []
