@@ -112,7 +112,7 @@ def logits(model, side, images):
 def test_a_detector_of_features_gains_a_binary_loss_of_all_levels():
     model = build().double()
     loss = model.distiller.distill_losses['loss_skd']
-    assert isinstance(loss, LogSpaceBinaryKLDivergence)
+    assert isinstance(loss.loss, LogSpaceBinaryKLDivergence)
     simplifier = model.distiller.simplifier
     assert (simplifier.num_classes, simplifier.softening, simplifier.start_factor) == (
         *(CLASSES, 'scale', 1),
@@ -277,7 +277,7 @@ class Levels(Detector):
             r"loss_skd: records of a step=\{'teacher': 3, 'student': 2\}.*same levels",
         ),
         (dict(calls=2), r"loss_skd: records of a step=\{'teacher': 4, 'student': 2\}.*same levels"),
-        (dict(stride=2), r'loss_skd: shapes of the logits=.*20, 1.*80, 1.*the same strides'),
+        (dict(stride=2), r'loss_skd: shapes of the logits=.*4, 4.*8, 8.*the same strides'),
     ],
 )
 def test_levels_that_differ_are_named(options, message):
@@ -290,21 +290,56 @@ def test_levels_that_differ_are_named(options, message):
 NO_FEATURES = dict(distill_losses={}, loss_forward_mappings={})
 
 
-def test_a_softmax_over_independent_classes_is_said_once():
+def of_all_levels(loss):
+    """A loss of the logits of all levels, by name."""
     record = dict(recorder='cls', record_idx='all')
     cls = dict(cls=dict(type='ModuleOutputs', source='bbox_head.retina_cls'))
-    kl = dict(
+    records = dict(
+        preds_S=dict(record, from_student=True), preds_T=dict(record, from_student=False)
+    )
+    return dict(
         type='ConfigurableDistiller',
         student_recorders=cls,
         teacher_recorders=cls,
-        distill_losses=dict(loss_kl=dict(type='KLDivergence', tau=1, reduction='mean')),
-        loss_forward_mappings=dict(
-            loss_kl=dict(
-                preds_S=dict(record, from_student=True), preds_T=dict(record, from_student=False)
-            )
-        ),
+        distill_losses=dict(loss_cls=loss),
+        loss_forward_mappings=dict(loss_cls=records),
     )
-    with pytest.warns(UserWarning, match=r'loss_kl: KLDivergence takes the softmax .*sigmoid'):
+
+
+@MODELS.register_module()
+class LargestDifference(nn.Module):
+    """A loss of the user's own, which takes maps of many locations alone."""
+
+    def __init__(self, detach=False):
+        super().__init__()
+        self.detach = detach
+
+    def forward(self, preds_S, preds_T):
+        assert preds_S.shape[2:].numel() > 8
+        assert preds_S.shape[:2] == preds_T.shape[:2] == (2 * ANCHORS, CLASSES)
+        return (preds_S - (preds_T.detach() if self.detach else preds_T)).abs().amax()
+
+
+def test_a_loss_of_ones_own_is_averaged_over_the_levels():
+    """By their locations, of which there are 64 and 16; it is tried in the first step."""
+    names = dict(
+        simplified_losses=dict(loss_cls='preds_T'), simplifier=dict(SKD['simplifier'], tau=1.0)
+    )
+    distiller = of_all_levels(dict(type='LargestDifference'))
+    model = build(distiller=distiller, **names)
+    images = torch.randn(2, 3, 8, 8)
+    student, teacher = (logits(model, side, images) for side in ('student', 'teacher'))
+    difference = (student - teacher).abs()
+    expected = 0.8 * difference[..., :64].amax() + 0.2 * difference[..., 64:].amax()
+    torch.testing.assert_close(model(images, mode='loss')['distill.loss_cls'], expected)
+    detached = of_all_levels(dict(type='LargestDifference', detach=True))
+    with pytest.raises(ValueError, match=r'of LargestDifference to its preds_T=.none'):
+        step(build(distiller=detached, **names))
+
+
+def test_a_softmax_over_independent_classes_is_said_once():
+    kl = of_all_levels(dict(type='KLDivergence', tau=1, reduction='mean'))
+    with pytest.warns(UserWarning, match=r'loss_cls: KLDivergence takes the softmax .*sigmoid'):
         model = build(distiller=kl)
     step(model)
     # Smaller logits would make objects likelier, beside whatever loss.
@@ -313,7 +348,9 @@ def test_a_softmax_over_independent_classes_is_said_once():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         build(
-            distiller=dict(kl, distill_losses=dict(loss_kl=dict(type='LogSpaceBinaryKLDivergence')))
+            distiller=dict(
+                kl, distill_losses=dict(loss_cls=dict(type='LogSpaceBinaryKLDivergence'))
+            )
         )
         heads = [RetinaHead(CLASSES - 1, use_sigmoid_cls=False) for _ in range(2)]
         build(*map(Detector, heads), distiller=kl)

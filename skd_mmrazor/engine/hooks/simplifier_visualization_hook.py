@@ -14,7 +14,6 @@ from mmengine.visualization import MLflowVisBackend
 from mmrazor.registry import HOOKS
 from torch import Tensor, nn
 
-from ...models.distillers.logit_records import ALL_LEVELS
 from ...utils import error_context, expect, is_integer
 from ..utils import counts_epochs, get_model, keep_random_state
 
@@ -183,8 +182,9 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
             break
     teacher = distiller.get_record(**{**record, 'simplify': False})
     key, expected = "shape of the teacher's logits", '(N, C), or maps (N, C, H, W) of no pyramid'
-    is_drawn = teacher.dim() in (2, 4) and record.get('record_idx') != ALL_LEVELS
-    expect(is_drawn, key, tuple(teacher.shape), expected)
+    is_pyramid = isinstance(teacher, list)
+    found = f'{len(teacher)} levels' if is_pyramid else tuple(teacher.shape)
+    expect(not is_pyramid and teacher.dim() in (2, 4), key, found, expected)
     student = model.student(data['inputs'], mode='tensor')
     found = tuple(getattr(student, 'shape', ())) or type(student).__name__
     expected = f"as many classes and dimensions as the teacher's {tuple(teacher.shape)}"

@@ -9,7 +9,7 @@ from torch import nn
 
 from ...utils import error_context, expect
 from .known_losses import LOGITS
-from .logit_records import ALL_LEVELS, SIDES, LogitRecords
+from .logit_records import SIDES, LogitRecords
 from .logits_modules import (
     find_logits_modules,
     get_head,
@@ -17,6 +17,7 @@ from .logits_modules import (
     get_width,
     has_sigmoid,
 )
+from .pyramids import ALL_LEVELS
 
 
 def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:

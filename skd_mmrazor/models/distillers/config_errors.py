@@ -11,6 +11,7 @@ from mmrazor.models.losses import WSLD
 
 from ...utils import error_context
 from ..losses.labels import expect_class_indices
+from .pyramids import get_loss
 
 
 @contextlib.contextmanager
@@ -60,7 +61,8 @@ def name_loss(distiller: Any) -> Iterator[None]:
         for name, mapping in distiller.loss_forward_mappings.items():
             # A copy, since the user's loss may have a state.
             loss = copy.deepcopy(distiller.distill_losses[name])
-            expected = f'records that the step makes, of shapes that {type(loss).__name__} takes'
+            kind = type(get_loss(distiller, name)).__name__
+            expected = f'records that the step makes, of shapes that {kind} takes'
             with error_context(f'distiller.loss_forward_mappings.{name}', mapping, expected):
                 records = {k: distiller.get_record(**record) for k, record in mapping.items()}
                 if isinstance(loss, WSLD):  # Our own losses check their labels themselves.

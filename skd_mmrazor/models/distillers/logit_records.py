@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import torch
 from mmrazor.models.task_modules.recorder import (
     ModuleInputsRecorder,
     ModuleOutputsRecorder,
     ParameterRecorder,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from ...utils import expect
 from .logits_modules import (
@@ -20,10 +19,9 @@ from .logits_modules import (
     get_width,
     has_sigmoid,
 )
+from .pyramids import ALL_LEVELS
 
 SIDES = ('teacher', 'student')
-# The ``record_idx`` of a record of all levels of a pyramid.
-ALL_LEVELS = 'all'
 
 
 class LogitRecords:
@@ -146,17 +144,3 @@ class LogitRecords:
         name = record.get('recorder') if isinstance(record, dict) else None
         is_of_side = isinstance(name, str) and record.get('from_student') is (side == 'student')
         return self._recorders[side].get(name) if is_of_side else None
-
-
-def join_levels(levels: list[Tensor], num_classes: int) -> Tensor:
-    """Joins the logits that a dense head has for each level of a pyramid.
-
-    Args:
-        levels (list[Tensor]): (N, A * C, H, W) each, for A anchors per location.
-        num_classes (int): C.
-
-    Returns:
-        Tensor: (A * N, C, locations of all levels, 1), a map for losses that take maps.
-    """
-    anchors = [level.unflatten(1, (-1, num_classes)).flatten(0, 1).flatten(2) for level in levels]
-    return torch.cat(anchors, dim=-1).unsqueeze(-1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...utils import error_context, expect, is_number
 from .known_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
 from .logit_records import SIDES
+from .pyramids import get_loss
 
 
 def check_mapping(distiller: Any, name: str, argument: Any) -> None:
@@ -109,7 +110,7 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
         ValueError: The value is not a tensor, or the gradient is missing, 0, or has NaN
             or Inf in it.
     """
-    loss, key = distiller.distill_losses[name], f'distiller.distill_losses.{name}'
+    loss, key = get_loss(distiller, name), f'distiller.distill_losses.{name}'
     simplified = dict(distiller.simplified_losses)
     argument = simplified.pop(name)
     values = value if isinstance(value, list) and value else [value]

@@ -7,7 +7,8 @@ import torch
 
 from ...utils import expect, is_integer
 from .known_losses import STUDENT_ARGUMENT
-from .logit_records import ALL_LEVELS, SIDES
+from .logit_records import SIDES
+from .pyramids import ALL_LEVELS
 
 
 def check_records(distiller: Any) -> None:
@@ -46,18 +47,20 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
 
 
 def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: str) -> None:
-    shapes: dict[str, tuple] = {}
+    shapes: dict[str, Any] = {}
+    is_pyramid = records['teacher'].get('record_idx') == ALL_LEVELS
     # In training mode a connector may have a state that changes, or draw random numbers.
     connectors, training = distiller.connectors, distiller.connectors.training
     connectors.eval()
     # What is no record is named with the loss.
     with contextlib.suppress(Exception), torch.no_grad():
         for side, record in records.items():
-            shapes[side] = tuple(distiller.get_record(**dict(record, simplify=None)).shape)
+            found = distiller.get_record(**dict(record, simplify=None))
+            shapes[side] = [tuple(x.shape) for x in found] if is_pyramid else tuple(found.shape)
     connectors.train(training)
     teacher, student = (shapes.get(side, ())[2:] for side in SIDES)
-    if records['teacher'].get('record_idx') == ALL_LEVELS:
-        valid = len(set(shapes.values())) <= 1
+    if is_pyramid:
+        valid = len(shapes) < len(SIDES) or shapes['teacher'] == shapes['student']
         expected = 'as many anchors and locations: both need the same, and the same strides'
     else:
         valid = teacher == student or len(teacher) != len(student)

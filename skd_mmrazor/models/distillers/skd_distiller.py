@@ -1,6 +1,7 @@
 """Student-friendly knowledge distillation for any ``ConfigurableDistiller``."""
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,14 +10,15 @@ from mmrazor.models.distillers import BYOTDistiller, ConfigurableDistiller, OFDD
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
-from ...utils import error_context, expect
+from ...utils import error_context
 from ..connectors import AttentionSimplifierConnector
 from ..losses import LogSpaceBinaryKLDivergence
 from . import config_checks as checks
 from .config_errors import name_loss, name_part
 from .logit_losses import choose_losses, get_common_tau
-from .logit_records import ALL_LEVELS, SIDES, LogitRecords, join_levels
+from .logit_records import SIDES, LogitRecords
 from .loss_checks import check_gradient, check_loss
+from .pyramids import ALL_LEVELS, LevelsLoss, get_levels
 from .record_checks import check_records
 from .target_statistics import compare_targets
 
@@ -111,8 +113,8 @@ class SKDDistiller(ConfigurableDistiller):
         checks.check_parts(self)
         # By side; emptied once both are prepared and their logits are found.
         self._models: dict[str, nn.Module] = {}
-        # Per-step cache: record -> (logits, simplified logits).
-        self._simplified: dict[str, tuple[Tensor, Tensor]] = {}
+        # Per-step cache: record -> (logits, simplified logits), of each level of a pyramid.
+        self._simplified: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self._unchecked: list[str] = []
         self._step = 0
 
@@ -167,6 +169,11 @@ class SKDDistiller(ConfigurableDistiller):
                 self.simplifier = MODELS.build(dict(_scope_='mmrazor') | cfg)
             checks.check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
+        for name, mapping in self.loss_forward_mappings.items():
+            if any(
+                isinstance(r, dict) and r.get('record_idx') == ALL_LEVELS for r in mapping.values()
+            ):
+                self.distill_losses[name] = LevelsLoss(self.distill_losses[name])
 
     def get_record(self, *args: Any, simplify: Any = None, **kwargs: Any) -> Any:
         """Gets a record, simplified where ``loss_forward_mappings`` says so.
@@ -179,29 +186,22 @@ class SKDDistiller(ConfigurableDistiller):
             **kwargs: As for the distiller.
 
         Returns:
-            Any: The record; a Tensor where it is simplified.
+            Any: The record; a Tensor where it is simplified, and a list of one for each
+            level where ``record_idx='all'``.
         """
-        if kwargs.get('record_idx') == ALL_LEVELS:
-            record = self._join(*args, **kwargs)
-        else:
-            record = super().get_record(*args, **kwargs)
+        is_pyramid = kwargs.get('record_idx') == ALL_LEVELS
+        get = partial(get_levels, self) if is_pyramid else super().get_record
+        record = get(*args, **kwargs)
         if not simplify:
             return record
-        detach = simplify['detach'] and isinstance(record, Tensor) and record.requires_grad
+        levels: list[Any] = record if is_pyramid else [record]
+        detach = simplify['detach'] and any(getattr(x, 'requires_grad', False) for x in levels)
         key = f'{detach} {args} {sorted(kwargs.items())}'
         if key not in self._simplified:
-            logits = record.detach() if detach else record
-            self._simplified[key] = (logits, self.simplifier(logits))
-        return self._simplified[key][1]
-
-    def _join(self, recorder: str, from_student: bool, record_idx: str, **kwargs: Any) -> Tensor:
-        side = 'student' if from_student else 'teacher'
-        buffer = getattr(self, f'{side}_recorders').get_recorder(recorder).data_buffer
-        expected = 'levels: FpnTeacherDistill does not run the head, SingleTeacherDistill does'
-        expect(bool(buffer), f'distiller.{side}_recorders.{recorder}', buffer, expected)
-        get = super().get_record
-        levels = [get(recorder, from_student, record_idx=i, **kwargs) for i in range(len(buffer))]
-        return join_levels(levels, self.simplifier.num_classes)
+            logits = [level.detach() for level in levels] if detach else levels
+            self._simplified[key] = [(x, self.simplifier(x)) for x in logits]
+        simplified = [after for _, after in self._simplified[key]]
+        return simplified if is_pyramid else simplified[0]
 
     def compute_distill_losses(self) -> dict[str, Tensor]:
         """Computes the losses, and the statistics of the simplification.
@@ -219,12 +219,13 @@ class SKDDistiller(ConfigurableDistiller):
         for name in self._unchecked:
             argument = self.simplified_losses[name]
             target = self.get_record(**self.loss_forward_mappings[name][argument])
+            target = target[0] if isinstance(target, list) else target
             if target.requires_grad:
                 check_gradient(self, name, losses[name], target)
         self._step, self._unchecked = self._step + 1, []
         if self._step == 1 or self._step % self.log_interval == 0:
-            pairs, tau = list(self._simplified.values()), self.simplifier.tau
-            losses.update(compare_targets(pairs, tau, self._use_sigmoid))
+            pairs = [pair for levels in self._simplified.values() for pair in levels]
+            losses.update(compare_targets(pairs, self.simplifier.tau, self._use_sigmoid))
             if hasattr(self.simplifier, 'current_lam'):
                 losses['lam'] = self.simplifier.current_lam.detach()
         self._simplified.clear()

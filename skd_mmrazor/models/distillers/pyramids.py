@@ -1,0 +1,69 @@
+"""Records of all levels of a pyramid, for which a dense head is called one by one."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...utils import expect
+
+# The ``record_idx`` of such a record.
+ALL_LEVELS = 'all'
+
+
+def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:
+    """The logits of all levels.
+
+    Args:
+        distiller (SKDDistiller): Holds the records of the step.
+        recorder (str): The name of the recorder.
+        from_student (bool): Whether it records the student.
+        **kwargs: As for ``get_record`` of the distiller.
+
+    Returns:
+        list[Tensor]: (A * N, C, H, W) each, of A anchors per location.
+
+    Raises:
+        ValueError: There are none.
+    """
+    side = 'student' if from_student else 'teacher'
+    found = getattr(distiller, f'{side}_recorders').get_recorder(recorder).data_buffer
+    expected = 'levels: FpnTeacherDistill does not run the head, SingleTeacherDistill does'
+    expect(bool(found), f'distiller.{side}_recorders.{recorder}', found, expected)
+    records = [dict(kwargs, record_idx=i) for i in range(len(found))]
+    levels = [distiller.get_record(recorder, from_student, **record) for record in records]
+    classes = distiller.simplifier.num_classes
+    return [level.unflatten(1, (-1, classes)).flatten(0, 1) for level in levels]
+
+
+class LevelsLoss(nn.Module):
+    """A loss of maps averaged over all levels, which are weighted by their locations.
+
+    Args:
+        loss (nn.Module): The loss of one level.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, **records: Any) -> Any:
+        """Computes the loss.
+
+        Args:
+            **records: As for the loss, with a list of maps for each argument of all levels.
+
+        Returns:
+            Tensor: The average.
+        """
+        pyramids = {key: levels for key, levels in records.items() if isinstance(levels, list)}
+        losses, sizes = [], []
+        for levels in zip(*pyramids.values(), strict=True):
+            losses.append(self.loss(**{**records, **dict(zip(pyramids, levels, strict=True))}))
+            sizes.append(levels[0].shape[2:].numel())
+        return sum(size / sum(sizes) * loss for size, loss in zip(sizes, losses, strict=True))
+
+
+def get_loss(distiller: Any, name: str) -> nn.Module:
+    """A loss of a distiller as the config has it, without a :class:`LevelsLoss` around it."""
+    loss = distiller.distill_losses[name]
+    return loss.loss if isinstance(loss, LevelsLoss) else loss
