@@ -67,8 +67,11 @@ PYTHON_STYLE = (
 
 @pytest.mark.parametrize(
     'text',
-    [f"_base_ = ['skd_mmrazor::digits/skd_{KD}.py']\n", PYTHON_STYLE],
-    ids=['external', 'python style'],
+    [
+        pytest.param(f"_base_ = ['skd_mmrazor::digits/skd_{KD}.py']\n", id='external'),
+        # In the quick run, test_python_style_configs.py trains such a config.
+        pytest.param(PYTHON_STYLE, id='python style', marks=pytest.mark.nightly),
+    ],
 )
 def test_a_config_of_another_project_trains_on_its_digits(python, tmp_path, text):
     (tmp_path / 'mine.py').write_text(text)

@@ -14,7 +14,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize('attend_over', ['samples', 'classes'])
+@pytest.mark.parametrize(
+    'attend_over', ['samples', pytest.param('classes', marks=pytest.mark.nightly)]
+)
 def test_compiled_training_is_eager_training(tmp_path, attend_over):
     """Recorders record, the simplifier trains, losses and weights are the same."""
     torch._dynamo.reset()

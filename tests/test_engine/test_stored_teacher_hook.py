@@ -631,7 +631,7 @@ def test_the_tool_stores_what_a_training_reads(tmp_path):
     assert log.read_text().count('read 96 of 96 rows') == 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # In the quick run, that of one process is in test_mistakes.py.
 def test_the_tool_says_why_its_processes_failed(tmp_path):
     """In a sentence of each, and none is missed."""
     (tmp_path / 'cut.pth').write_bytes(b'PK')
