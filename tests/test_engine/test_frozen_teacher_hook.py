@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import Runner
 from mmpretrain.models import ImageClassifier
@@ -323,6 +324,19 @@ def test_a_record_of_the_loss_is_kept_where_the_loss_is(tmp_path):
 def test_the_options_of_compile_are_those_of_torch(tmp_path):
     with pytest.raises(RuntimeError, match="Invalid backend: 'of_nobody'"):
         run(tmp_path, dict(OFF, compile=dict(backend='of_nobody')))
+
+
+def test_wrappers_of_distributed_training_are_known_or_refused(tmp_path):
+    runner = Runner.from_cfg(run_config(tmp_path))
+    whole = runner.model
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    runner.model = MMDistributedDataParallel(whole)
+    torch.distributed.destroy_process_group()
+    FrozenTeacherHook().before_train(runner)
+    runner.model = torch.nn.DataParallel(whole)
+    with pytest.raises(ValueError, match="model wrapper='DataParallel', expected none, or Distr"):
+        FrozenTeacherHook().before_train(runner)
 
 
 def test_another_algorithm_is_refused(tmp_path):
