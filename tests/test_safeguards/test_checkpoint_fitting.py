@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from mmrazor.registry import MODELS
@@ -185,6 +186,41 @@ def test_the_average_of_the_weights_is_judged_too(tmp_path):
     path, _ = save(tmp_path, distillation(student=3))
     with pytest.raises(ValueError, match='does not fit the student'):
         by_test(tmp_path, distillation(), path, **ema)
+
+
+def load_to_test(tmp_path, model, path):
+    runner = build(tmp_path, model, path)
+    assert runner.test_loop
+    runner.load_or_resume()
+
+
+def test_a_model_that_averages_over_augmented_images_is_judged_by_what_it_wraps(tmp_path):
+    path, _ = save(tmp_path, distillation())
+    load_to_test(tmp_path, dict(type='AverageClsScoreTTA', module=distillation()), path)
+    with pytest.raises(ValueError, match='does not fit the student .* 1 of its 52 '):
+        load_to_test(tmp_path, dict(type='AverageClsScoreTTA', module=distillation(3)), path)
+
+
+@MODELS.register_module()
+class TwoTeachers(BaseModel):
+    """Has them as the algorithms without data do."""
+
+    def __init__(self, width=3, **kwargs):
+        super().__init__(**kwargs)
+        self.architecture, self.distiller = torch.nn.Linear(2, 2), torch.nn.Identity()
+        self.teachers = torch.nn.ModuleDict(
+            dict(a=torch.nn.Linear(2, 2), b=torch.nn.Linear(width, 2))
+        )
+
+    def forward(self, *args, **kwargs):
+        raise NotImplementedError
+
+
+def test_each_of_several_teachers_has_to_fit(tmp_path):
+    path, _ = save(tmp_path, dict(type='TwoTeachers'))
+    load_to_test(tmp_path, dict(type='mmrazor.TwoTeachers'), path)
+    with pytest.raises(ValueError, match=r"does not fit the teacher 'b' \(Linear\): 1 of its 2 "):
+        load_to_test(tmp_path, dict(type='mmrazor.TwoTeachers', width=4), path)
 
 
 @pytest.mark.parametrize('way', [by_test, by_train, by_resume])
