@@ -197,7 +197,7 @@ def load_to_test(tmp_path, model, path):
 def test_a_model_that_averages_over_augmented_images_is_judged_by_what_it_wraps(tmp_path):
     path, _ = save(tmp_path, distillation())
     load_to_test(tmp_path, dict(type='AverageClsScoreTTA', module=distillation()), path)
-    with pytest.raises(ValueError, match='does not fit the student .* 1 of its 52 '):
+    with pytest.raises(ValueError, match=r'does not fit the student .* 1 of its 52 '):
         load_to_test(tmp_path, dict(type='AverageClsScoreTTA', module=distillation(3)), path)
 
 
