@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau
 
-# The logits are summed in parts of this many elements.
-_MAX_ELEMENTS = 2**20
+# The logits are summed in parts of this many elements, which fit into a cache.
+_MAX_ELEMENTS = 2**17
 
 
 @MODELS.register_module()
