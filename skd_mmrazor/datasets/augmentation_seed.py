@@ -151,7 +151,6 @@ def seed_augmentation(dataset: Any, seed: AugmentationSeed, key: str) -> None:
     expected = 'a BaseDataset or an InMemoryDataset'
     known = isinstance(dataset, BaseDataset)
     expect(known, f'{key}.type', type(dataset).__name__, expected)
-    dataset.full_init()
     last = (dataset.pipeline.transforms or [None])[-1]
     # By name: each library of OpenMMLab has one of its own.
     packs = type(last).__name__.startswith('Pack')

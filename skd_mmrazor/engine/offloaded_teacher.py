@@ -45,7 +45,6 @@ class OffloadedTeacher(Hook):
             ).view(p.shape)
             for name, p in self._parameters.items()
         }
-        self.offload()
         # Last, since hooks are being called.
         runner.register_hook(self, 'LOWEST')
 

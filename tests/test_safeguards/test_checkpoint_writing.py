@@ -10,10 +10,11 @@ from mmengine.fileio import LocalBackend
 from mmengine.runner import find_latest_checkpoint
 from mmengine.runner.runner import find_latest_checkpoint as find
 
+from skd_mmrazor.safeguards.checkpoint_writing import OUTDATED
 from skd_mmrazor.utils.files import write_beside
 
 from ..conftest import run_python
-from .killed_run import build
+from .killed_run import KEEP_ONE, build
 
 
 def kill(work_dir, name, stack, *after):
@@ -189,10 +190,25 @@ def test_files_take_their_place_when_they_are_whole(tmp_path, monkeypatch):
 
 
 def test_an_uninterrupted_run_leaves_what_mmengine_leaves(tmp_path):
-    build(tmp_path).train()
+    """Though several checkpoints are outdated at once."""
+    keep = dict(KEEP_ONE, save_best=['score', 'other'])
+    build(tmp_path, default_hooks=dict(checkpoint=keep)).train()
     names = {path.name for path in tmp_path.iterdir() if path.suffix != '.py' and path.is_file()}
-    assert names == {'epoch_2.pth', 'best_score_epoch_2.pth', 'last_checkpoint'}
+    best = {'best_score_epoch_2.pth', 'best_other_epoch_2.pth'}
+    assert names == {'epoch_2.pth', *best, 'last_checkpoint'}
     assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
+
+
+def test_a_run_that_is_resumed_elsewhere_leaves_the_first_alone(tmp_path):
+    """It may list checkpoints of the first that are outdated, and removes its own only."""
+    theirs, ours = (tmp_path / folder / 'epoch_0.pth' for folder in 'ab')
+    for path in (theirs, ours):
+        path.parent.mkdir()
+        path.touch()
+    runner = build(tmp_path / 'b')
+    runner.message_hub.update_info(OUTDATED, [str(theirs), str(ours)])
+    runner.train()
+    assert (theirs.exists(), ours.exists()) == (True, False)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
