@@ -7,6 +7,7 @@ shapes of its modules; ``-m dense`` runs the same on mmdetection itself.
 import copy
 import re
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ class AnchorHead(nn.Module):
         self.use_sigmoid_cls = use_sigmoid_cls
         self.cls_out_channels = classes if use_sigmoid_cls else classes + 1
         self.add_module(self.name, nn.Conv2d(4, anchors * self.cls_out_channels, 3, padding=1))
+        self.reg = nn.Conv2d(4, anchors * 4, 3, padding=1)
 
     def forward(self, levels):
         conv = getattr(self, self.name)
@@ -175,6 +177,21 @@ def test_heads_that_differ_are_refused(head):
         build(teacher=Detector(head))
 
 
+def test_anchors_of_other_sizes_are_refused():
+    """Though they are as many."""
+
+    def detector(scales):
+        detector = Detector()
+        anchors = dict(strides=[(8, 8), (16, 16)], scales=torch.tensor(scales))
+        detector.bbox_head.prior_generator = SimpleNamespace(**anchors)
+        return detector
+
+    message = r"loss_skd: scales of the heads=\{'teacher': \[8\.0\], 'student': \[4\.0\]\}"
+    with pytest.raises(ValueError, match=message):
+        build(detector([4.0]), detector([8.0]))
+    step(build(detector([8.0]), detector([8.0])))
+
+
 def test_a_background_is_no_class():
     """Five sigmoid classes are as many logits as four and a background."""
     heads = RetinaHead(CLASSES), RetinaHead(CLASSES - 1, use_sigmoid_cls=False)
@@ -202,9 +219,9 @@ class Segmentor(BaseModel):
         return dict(loss=sum(self.decode_head.conv_seg(inputs).mean() for _ in range(self.calls)))
 
 
-def cwd(connectors=None, **entry):
+def cwd(connectors=None, source='decode_head.conv_seg', **entry):
     """CWD of the logits; the entry is added to the teacher's."""
-    logits = dict(logits=dict(type='ModuleOutputs', source='decode_head.conv_seg'))
+    logits = dict(logits=dict(type='ModuleOutputs', source=source))
     records = {
         'preds_S': dict(recorder='logits', from_student=True, record_idx=0),
         'preds_T': dict(recorder='logits', from_student=False, **entry),
@@ -241,15 +258,28 @@ def test_a_module_that_runs_more_often_in_one_model_is_named():
     step(build(*models, distiller=cwd(record_idx=1)))
 
 
+def test_a_module_whose_width_is_of_no_classes_is_named():
+    """As that of the boxes, four numbers for each anchor."""
+    with pytest.raises(ValueError, match=r'width of bbox_head\.reg=12, expected 5 or a multiple'):
+        build(logits_module='bbox_head.reg')
+
+
 def test_logits_of_proposals_are_refused():
-    with pytest.raises(ValueError, match=r"source='roi_head\.fc_cls', expected .* same boxes"):
+    message = r"source='roi_head\.fc_cls', expected .* same boxes"
+    with pytest.raises(ValueError, match=message):
         build(logits_module='roi_head.fc_cls')
+    with pytest.raises(ValueError, match=message):
+        build(distiller=cwd(source='roi_head.fc_cls'))
 
 
 def test_a_teacher_whose_head_does_not_run_is_told_the_algorithm():
     model = build(teacher=Detector(runs_head=False))
     with pytest.raises(ValueError, match=r'FpnTeacherDistill does not run .*SingleTeacherDistill'):
         step(model)
+    distiller = cwd(source='bbox_head.retina_cls', record_idx=0)
+    with pytest.raises(ValueError, match=r'FpnTeacherDistill does not run .*SingleTeacherDistill'):
+        step(build(teacher=Detector(runs_head=False), distiller=distiller))
+    step(build(distiller=distiller))
 
 
 class Levels(Detector):

@@ -43,7 +43,7 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         expect('loss_skd' not in part, 'distiller: names', list(part), expected)
     modules = [records.get_logits_module(side) for side in SIDES]
     widths = [get_width(module) for module in modules]
-    expected = f'logits of one width in both models (their num_classes={widths})'
+    expected = 'logits of one width in both models (teacher {}, student {})'.format(*widths)
     expect(widths[0] == widths[1], 'distiller.logits_module', records.logits_modules, expected)
     cfg = distiller.logit_loss
     if cfg is None:

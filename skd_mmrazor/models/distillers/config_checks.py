@@ -142,14 +142,14 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
         ValueError: They do not agree, or none of them has a number.
     """
     losses, counts = distiller.simplified_losses, []
-    heads: dict[str, dict[str, Any]] = {}
+    heads: dict[str, dict[str, dict[str, Any]]] = {}
     for name, argument in losses.items():
         mapping, heads[name] = distiller.loss_forward_mappings[name], {}
         for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
             if record := mapping.get(key):
                 number = records.get_num_classes(side, record)
                 counts.append((f'{side}_recorders.{record["recorder"]}', number))
-                heads[name][side] = records.get_heads_classes(side, record)
+                heads[name][side] = records.get_head_settings(side, record)
         number = getattr(distiller.distill_losses[name], 'num_classes', None)
         counts.append((f'distill_losses.{name}', number))
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))
@@ -159,10 +159,15 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
     for key, number in counts:
         expected = f'{num_classes}, as distiller.{first} has{hint}'
         expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
-    # Of equal width are five sigmoid classes, and four and a background under a softmax.
-    for name, found in heads.items():
-        key = f'distiller.loss_forward_mappings.{name}: num_classes of the heads'
-        expect(len({*found.values()} - {None}) <= 1, key, found, 'one number in both models')
+    # Of equal width are five sigmoid classes, and four and a background under a softmax;
+    # and as many anchors of other sizes.
+    for name, settings in heads.items():
+        for setting in (key for found in settings.values() for key in found):
+            found = {side: own[setting] for side, own in settings.items() if setting in own}
+            key = f'distiller.loss_forward_mappings.{name}: {setting} of the heads'
+            first, *others = found.values()
+            valid = all(other == first for other in others)
+            expect(valid, key, found, 'the same in both models')
     expected = "a number: the teacher's logits do not tell it"
     expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
     return num_classes

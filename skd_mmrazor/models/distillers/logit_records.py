@@ -7,7 +7,7 @@ from mmrazor.models.task_modules.recorder import (
     ModuleOutputsRecorder,
     ParameterRecorder,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from ...utils import expect
 from .logits_modules import (
@@ -78,11 +78,15 @@ class LogitRecords:
         is_inner = any(part in recorder.source for part in ('backbone', 'neck'))
         if is_inner and not isinstance(layer, nn.Linear):
             return False
-        return self._is_as_wide(module)
+        is_as_wide = self._is_as_wide(module)
+        # A head of proposals has a background beside its classes.
+        if is_as_wide is False and 'roi_head' in recorder.source.split('.'):
+            return self._is_as_wide(module, others=1)
+        return is_as_wide
 
-    def _is_as_wide(self, module: nn.Module | None) -> bool | None:
+    def _is_as_wide(self, module: nn.Module | None, others: int = 0) -> bool | None:
         width = get_width(module)
-        return None if width is None or not self._counts else width in self._counts
+        return None if width is None or not self._counts else width - others in self._counts
 
     @property
     def num_classes(self) -> int | None:
@@ -110,13 +114,30 @@ class LogitRecords:
         width = get_width(self._get_module(side, record))
         if width and record.get('record_idx') == ALL_LEVELS:
             classes = getattr(get_head(self.models[side], source), 'cls_out_channels', 1)
-            return classes if classes > 1 and width % classes == 0 else width
+            key = f'distiller.logits_module: width of {source}'
+            expect(width % classes == 0, key, width, f'{classes} or a multiple: its classes')
+            return classes if classes > 1 else width
         return width
 
-    def get_heads_classes(self, side: str, record: Any) -> int | None:
-        """``num_classes`` of the head that a record is of, None where a connector follows."""
+    def get_head_settings(self, side: str, record: Any) -> dict[str, Any]:
+        """``num_classes`` and the anchors of the head that a record is of.
+
+        Args:
+            side (str): The model.
+            record (dict): The record.
+
+        Returns:
+            dict[str, Any]: Those that the head has; none where a connector follows.
+        """
+        if record.get('connector'):
+            return {}
         head = get_head(self.models[side], self.get_source(side, record))
-        return None if record.get('connector') else getattr(head, 'num_classes', None)
+        anchors = getattr(head, 'prior_generator', None)
+        found = dict(num_classes=getattr(head, 'num_classes', None))
+        for key in ('strides', 'base_sizes', 'scales', 'ratios'):
+            value = getattr(anchors, key, None)
+            found[key] = value.tolist() if isinstance(value, Tensor) else value
+        return {key: value for key, value in found.items() if value is not None}
 
     def use_sigmoid(self, record: Any) -> bool:
         """Whether the teacher has a sigmoid for each class of a record."""

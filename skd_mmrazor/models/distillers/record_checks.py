@@ -38,7 +38,11 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
     are_chosen = any(record.get('connector') for record in records.values()) or all(
         is_integer(record.get('record_idx'), 0) for record in records.values()
     )
-    valid = are_chosen or 0 in counts.values() or len(set(counts.values())) == 1
+    for side, record in records.items():
+        key = f'distiller.{side}_recorders.{record["recorder"]}: records of a step'
+        expected = 'some (FpnTeacherDistill does not run the head, SingleTeacherDistill does)'
+        expect(counts[side] > 0, key, counts[side], expected)
+    valid = are_chosen or len(set(counts.values())) == 1
     expected = (
         'as many of both models: the same levels of a pyramid, or a record_idx in both entries'
     )
