@@ -325,6 +325,9 @@ def test_an_empty_annotation_file_is_refused(tmp_path):
 def test_annotations_without_labels_stay_inside_too(tmp_path):
     with pytest.raises(ValueError, match=r"meta/train\.txt', line 1: '/etc/passwd'"):
         imagenet(tmp_path, b'/etc/passwd\n', with_label=False)
+    (tmp_path / 'sound').mkdir()
+    dataset = imagenet(tmp_path / 'sound', b'n01/a b.jpg\n', with_label=False)
+    assert dataset.get_data_info(0)['img_path'] == str(tmp_path / 'sound/train/n01/a b.jpg')
 
 
 def test_sound_annotations_are_taken(tmp_path):

@@ -7,7 +7,11 @@ from mmcv.transforms import RandomFlip
 from mmpretrain.datasets.transforms import RandomCrop
 from scipy import stats
 
-from skd_mmrazor.datasets.batch_transforms import to_batch_transform
+from skd_mmrazor.datasets.batch_transforms import (
+    random_crop,
+    random_flip,
+    to_batch_transform,
+)
 
 CROP = RandomCrop(crop_size=32, padding=4)
 FLIP = RandomFlip(prob=0.5, direction='horizontal')
@@ -125,6 +129,17 @@ def test_other_settings_make_the_same_set_of_images(transform):
     assert made.shape == (400, 1, *shape)
     assert made.dtype == torch.uint8
     assert {x.tobytes() for x in made.numpy()} == {x.tobytes() for x in theirs}
+
+
+def test_numbers_that_are_given_choose_the_place_and_the_flip():
+    """Of images that are not square: three places for a row, six for a column."""
+    images = torch.arange(3 * 35).view(3, 1, 5, 7)
+    uniform = torch.tensor([[0.0, 0.0], [0.99, 0.99], [0.4, 0.9]])
+    crops = random_crop(images, (3, 2), uniform=uniform)
+    for crop, image, (row, column) in zip(crops, images, [(0, 0), (2, 5), (1, 5)], strict=True):
+        assert torch.equal(crop, image[:, row : row + 3, column : column + 2])
+    flipped = random_flip(images, 0.4, uniform=uniform)
+    assert torch.equal(flipped, torch.cat([images[:1].flip(3), images[1:]]))
 
 
 class OtherFlip(RandomFlip):

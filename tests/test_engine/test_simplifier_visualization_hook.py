@@ -245,6 +245,8 @@ def test_the_picture_is_of_what_the_loss_receives(monkeypatch, tmp_path):
     monkeypatch.setattr(visualization, 'draw_simplification', spy)
     settings = {
         'train_cfg.max_epochs': 1,
+        # What is done to a batch in training is not done to the images that are drawn.
+        'data_preprocessor.batch_augments': dict(augments=dict(type='Mixup', alpha=0.8)),
         'model.distiller.simplifier': dict(
             type='AttentionSimplifierConnector', max_lam=0.5, learn_lam=False
         ),
