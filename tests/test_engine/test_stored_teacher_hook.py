@@ -270,6 +270,12 @@ def test_autocast_gives_the_losses_the_type_that_the_teacher_has(tmp_path):
     assert difference(weights(reader.model), weights(writer.model)) == 0
     with pytest.raises(ValueError, match="whose precision is 'float32' and not 'bfloat16'"):
         run(tmp_path / 'c', tmp_path / 'store')
+    store = get_store(writer)
+    for view in range(2):
+        logits = store.read(view, range(32))[0]
+        store.write(view, range(32), store.encode(logits[::-1].copy()))
+    with pytest.raises(ValueError, match=r"the teacher's logits, to 0.1 .* differ by"):
+        run(tmp_path / 'd', tmp_path / 'store', optim_wrapper=amp)
 
 
 def test_dropout_is_switched_off_by_eval_mode(tmp_path):

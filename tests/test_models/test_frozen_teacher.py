@@ -172,4 +172,5 @@ def test_a_record_that_is_missing_or_of_another_form_is_far_off(found, expected)
 def test_differences_are_parts_of_the_largest_value():
     pair = (torch.tensor([10.0, 1.0]), torch.ones(3))
     assert difference((torch.tensor([10.0, 2.0]), torch.ones(3)), pair) == pytest.approx(0.1)
+    assert difference(torch.tensor([1e-4, 0]), torch.tensor([1e-4, -2e-4])) == pytest.approx(1)
     assert difference('a', 'b') == 0
