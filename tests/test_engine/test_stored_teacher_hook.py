@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS, TRANSFORMS
+from mmengine.registry import FUNCTIONS, OPTIM_WRAPPERS, TRANSFORMS
 from mmengine.runner import Runner
-from mmpretrain.models import LinearClsHead
+from mmpretrain.models import ClsDataPreprocessor, LinearClsHead
 from mmpretrain.registry import MODELS
 
 from skd_mmrazor.engine import StoredTeacherHook
@@ -483,6 +484,21 @@ class DrawingHead(LinearClsHead):
         return self.draw(super().pre_logits(feats))
 
 
+@MODELS.register_module(force=True)
+class DrawingPreprocessor(ClsDataPreprocessor):
+    """Changes the brightness of a batch in training, as mmdet's changes its size."""
+
+    def forward(self, data, training=False):
+        data = super().forward(data, training)
+        return dict(data, inputs=data['inputs'] * random.uniform(0.5, 1.5)) if training else data
+
+
+@FUNCTIONS.register_module(force=True)
+def collate_mixed(batch):
+    """Makes each image depend on those that are in its batch."""
+    return pseudo_collate(batch)
+
+
 def drawing(draw):
     cfg = teacher()
     cfg['head'].update(type='mmpretrain.DrawingHead', draw=draw)
@@ -534,6 +550,14 @@ REFUSED = {
     'draws seldom': (
         dict(train_dataloader=data([dict(type='mmengine.DrawSeldom')], size=64)),
         'train_dataloader.dataset.pipeline=.*, expected that Python, NumPy and torch draw all',
+    ),
+    'draws for a batch': (
+        dict(model=model(data_preprocessor=dict(DATA, type='mmpretrain.DrawingPreprocessor'))),
+        'data_preprocessor=.different outputs for one batch., expected that it draws no random',
+    ),
+    'collated otherwise': (
+        dict(train_dataloader=data(collate_fn=dict(type='collate_mixed'))),
+        "train_dataloader.collate_fn='collate_mixed', expected 'pseudo_collate', 'default_collate'",
     ),
     'two stores': (
         dict(hooks=[dict(type='mmrazor.StoredTeacherHook', path='other')]),
