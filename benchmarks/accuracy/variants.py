@@ -32,7 +32,7 @@ class StudentAwareSimplifier(AttentionSimplifierConnector):
 
     def see(self, student: Tensor) -> None:
         """Takes the student's logits of this step, (N, C)."""
-        self.attention.student = self._soften(student)
+        self.attention.student = self._soften(student, 1.0)
 
 
 class StudentAwareAttention(SampleAttention):
@@ -48,7 +48,8 @@ class StudentAwareAttention(SampleAttention):
         query, key = super().project(soft, keys)
         if self.student is None:
             return query, key
-        return (query + self.student_query(self.embed(self.student))) / 2, key
+        scale = (self.num_heads / self.q.out_features) ** 0.5
+        return (query + self.student_query(scale * self.embed(self.student))) / 2, key
 
 
 @MODELS.register_module()
