@@ -4,8 +4,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ...utils import expect
-
 # The ``record_idx`` of such a record.
 ALL_LEVELS = 'all'
 
@@ -21,14 +19,9 @@ def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any)
 
     Returns:
         list[Tensor]: (A * N, C, H, W) each, of A anchors per location.
-
-    Raises:
-        ValueError: There are none.
     """
     side = 'student' if from_student else 'teacher'
     found = getattr(distiller, f'{side}_recorders').get_recorder(recorder).data_buffer
-    expected = 'levels: FpnTeacherDistill does not run the head, SingleTeacherDistill does'
-    expect(bool(found), f'distiller.{side}_recorders.{recorder}', found, expected)
     records = [dict(kwargs, record_idx=i) for i in range(len(found))]
     levels = [distiller.get_record(recorder, from_student, **record) for record in records]
     classes = distiller.simplifier.num_classes
