@@ -279,6 +279,15 @@ def test_autocast_gives_the_losses_the_type_that_the_teacher_has(tmp_path):
         run(tmp_path / 'd', tmp_path / 'store', optim_wrapper=amp)
 
 
+def test_the_loop_stores_in_the_precision_of_the_training(tmp_path):
+    amp = dict(type='mmengine.AutocastOnCPU', optimizer=dict(type='SGD', lr=0.1))
+    loop = dict(type='mmrazor.StoreTeacherLoop', max_epochs=1)
+    runner = run(tmp_path / 'a', tmp_path / 'store', optim_wrapper=amp, train_cfg=loop)
+    logits, stored = get_store(runner).read(0, range(32))
+    assert stored.all()
+    assert not (logits.view(np.uint32) & 0xFFFF).any(), 'more digits than bfloat16 has'
+
+
 def test_dropout_is_switched_off_by_eval_mode(tmp_path):
     settings = dict(model=model(teacher=teacher_with_dropout()), hook=dict(eval_mode=True))
     writer, reader = (run(tmp_path / d, tmp_path / 'store', **settings) for d in 'ab')
