@@ -202,12 +202,6 @@ def test_a_hostile_checkpoint_is_refused_by_name(tmp_path, write, way):
     assert not marker.exists()
 
 
-def test_a_folder_is_no_checkpoint(tmp_path):
-    (tmp_path / 'run').mkdir()
-    with pytest.raises(IsADirectoryError, match="/run' is a folder, expected a checkpoint"):
-        by_load_from(tmp_path, tmp_path / 'run')
-
-
 @pytest.mark.parametrize('way', [by_load_from, by_teacher_ckpt, by_pretrained])
 def test_a_sound_checkpoint_is_taken(tmp_path, way):
     save(tmp_path / 'sound.pth')

@@ -86,7 +86,8 @@ def build(work_dir, path, epochs=2, hook=(), hooks=(), **settings):
         'train_cfg': dict(by_epoch=True, max_epochs=epochs),
         # The teacher is of this seed; a student of another has to be built so.
         'randomness': dict(seed=0),
-        'custom_hooks': [*hooks, hook],
+        # In whichever order a config has them.
+        'custom_hooks': [hook, *hooks],
         **settings,
     }
     runner = Runner.from_cfg(run_config(work_dir, **settings))
@@ -570,7 +571,7 @@ REFUSED = {
     ),
     'two stores': (
         dict(hooks=[dict(type='mmrazor.StoredTeacherHook', path='other')]),
-        r"custom_hooks: path of each StoredTeacherHook=\['other', .*\], expected one",
+        r"custom_hooks: path of each StoredTeacherHook=\[.*, 'other'\], expected one",
     ),
     'wrapper': (
         dict(train_dataloader=data(dataset=REPEATED)),
