@@ -5,6 +5,7 @@ import pytest
 from mmengine.runner import Runner
 from PIL import Image
 
+from skd_mmrazor import visualization
 from skd_mmrazor.engine.hooks import SimplifierVisualizationHook
 
 from .test_runs import segmentation  # Skips where mmsegmentation is missing.
@@ -26,6 +27,16 @@ def test_red_stays_red(tmp_path):
     picture = np.asarray(Image.open(path))
     assert (picture == (220, 40, 40)).all(axis=-1).sum() > 100
     assert (picture == (40, 40, 220)).all(axis=-1).sum() == 0
+
+
+def test_padding_is_drawn_so_that_a_map_lies_on_its_picture(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(visualization, 'draw_simplified_maps', lambda *a: drawn.extend(a[0]))
+    runner = build(tmp_path)
+    runner.model.data_preprocessor.test_cfg = dict(size_divisor=48)
+    SimplifierVisualizationHook().before_train(runner)
+    assert {image.shape for image in drawn} == {(96, 144, 3)}
+    assert all(image[:64, :128].any() and not image[64:].any() for image in drawn)
 
 
 def test_pictures_of_several_sizes_are_drawn_one_by_one_or_refused(tmp_path):

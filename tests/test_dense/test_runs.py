@@ -45,7 +45,7 @@ def detection(root, images=8):
     student.neck.update(in_channels=[8, 16, 32, 64], out_channels=16)
     student.bbox_head.update(num_classes=3, in_channels=16, feat_channels=16, stacked_convs=1)
     student.test_cfg.score_thr = 0.0  # Few steps find little.
-    replace(cfg, dict(scale=(96, 96), persistent_workers=False, num_workers=0))
+    replace(cfg._cfg_dict, dict(scale=(96, 96), persistent_workers=False, num_workers=0))
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset.update(
             data_root=f'{root}/', metainfo=dict(classes=SHAPES)
@@ -67,7 +67,7 @@ def segmentation(root, images=8):
     student.auxiliary_head.update(in_channels=32, channels=8)
     sizes = dict(scale=(128, 64), crop_size=(64, 128), size=(64, 128))
     replace(student, dict(sizes, norm_cfg=dict(type='BN', requires_grad=True)))
-    replace(cfg, dict(sizes, persistent_workers=False, num_workers=0))
+    replace(cfg._cfg_dict, dict(sizes, persistent_workers=False, num_workers=0))
     for split in ('train', 'val', 'test'):
         cfg[f'{split}_dataloader'].dataset.data_root = str(root)
     cfg.train_cfg.val_interval = cfg.default_hooks.checkpoint.interval = 3

@@ -1,7 +1,7 @@
 """A hook that draws the teacher's and the simplified targets during training."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,7 @@ class SimplifierVisualizationHook(Hook):
         # Spread, as data sets are often sorted by class.
         indices = np.linspace(0, len(dataset) - 1, size).round().astype(int)
         data = pseudo_collate([dataset[i] for i in indices])
-        teacher, student = _get_logits(model, data)
+        teacher, student, padded = _get_logits(model, data)
         simplifier = model.distiller.simplifier
         # It softens in training mode alone. Its parts stay in evaluation mode.
         simplifier.training = True
@@ -151,6 +151,7 @@ class SimplifierVisualizationHook(Hook):
         images = _get_images(data['inputs'], model.data_preprocessor)
         if teacher.dim() > 2:
             palette = _get_palette(metainfo.get('palette'), teacher.shape[1])
+            images = [_pad(image, padded) for image in images]
             return draw_simplified_maps(images, classes, palette, scores, title, self.num_samples)
         return draw_simplification(
             images,
@@ -164,8 +165,8 @@ class SimplifierVisualizationHook(Hook):
         )
 
 
-def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
-    """The logits that the simplifier reads, and the student's."""
+def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor, torch.Size]:
+    """The logits that the simplifier reads, the student's, and the size of what they see."""
     key, size = f'{SimplifierVisualizationHook.__name__}: batch_size', len(data['inputs'])
     with error_context(key, size, 'images that make a batch: 1 where their sizes differ'):
         data = model.data_preprocessor(data, False)
@@ -191,7 +192,13 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor]:
     fits = isinstance(student, Tensor) and student.dim() == teacher.dim()
     fits = fits and student.shape[1] == teacher.shape[1]
     expect(fits, "shape of the student's logits", found, expected)
-    return teacher.float(), student.float()
+    return teacher.float(), student.float(), data['inputs'].shape[2:]
+
+
+def _pad(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Adds what the preprocessor added to the right and at the bottom."""
+    ends = [max(0, new - old) for new, old in zip(size, image.shape, strict=False)]
+    return np.pad(image, [(0, end) for end in ends] + [(0, 0)] * (image.ndim - 2))
 
 
 def _get_palette(colors: Any, num_classes: int) -> np.ndarray:
