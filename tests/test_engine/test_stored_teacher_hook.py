@@ -177,6 +177,10 @@ def test_a_run_reads_what_is_there_and_adds_the_rest(tmp_path):
     # The teacher rounds otherwise where it has fewer images in a batch.
     assert difference(weights(runner.model), weights(whole.model)) < 1e-5
     assert 'read 20 of 32 rows' in get_log(runner)
+    # In a training that goes on, too.
+    runner.train_loop._max_epochs = 3
+    runner.train()
+    assert get_store(runner).get_stored(2).all()
 
 
 def test_another_student_order_and_loss_share_the_store(tmp_path):

@@ -143,6 +143,8 @@ def test_classes_and_temperature_come_from_teacher_and_loss():
     )
     assert model.distiller.simplifier.num_classes == 7
     assert model.distiller.simplifier.tau == 3
+    # Of a loss that has no temperature.
+    assert build({'loss_l2': dict(type='L2Loss')}).distiller.simplifier.tau == 1
 
 
 def test_own_temperature_settles_losses_that_differ():
