@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 from mmrazor.models.distillers import ConfigurableDistiller
 from mmrazor.registry import MODELS
 
@@ -158,13 +159,14 @@ def test_own_temperature_settles_losses_that_differ():
 
 
 def test_features_only_gain_a_logit_loss():
-    feature = dict(type='ModuleOutputs', source='neck')
+    """In a config whose default scope is that of another library, too."""
+    feature = dict(type='mmrazor.ModuleOutputs', source='neck')
     cfg = dict(
-        type='SKDDistiller',
+        type='mmrazor.SKDDistiller',
         simplifier=simplifier(),
         student_recorders=dict(neck=feature),
         teacher_recorders=dict(neck=dict(feature)),
-        distill_losses=dict(loss_rkd=dict(type='DistanceWiseRKD', with_l2_norm=True)),
+        distill_losses=dict(loss_rkd=dict(type='mmrazor.DistanceWiseRKD', with_l2_norm=True)),
         loss_forward_mappings=dict(
             loss_rkd=dict(
                 preds_S=dict(recorder='neck', from_student=True, data_idx=0),
@@ -172,7 +174,10 @@ def test_features_only_gain_a_logit_loss():
             )
         ),
     )
-    model = MODELS.build(algorithm(cfg))
+    cfg = algorithm(cfg, type='mmrazor.SingleTeacherDistill')
+    del cfg['_scope_']
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg)
     losses = model(*batch(), mode='loss')
     assert {'distill.loss_rkd', 'distill.loss_skd'} <= set(losses)
     total(losses).backward()
