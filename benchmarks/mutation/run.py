@@ -96,13 +96,14 @@ def try_tests(tests: list[str], timeout: float) -> str:
     return 'timeout'
 
 
-def mutate_file(path: Path, tests: list[str], limit: int) -> Counter:
+def mutate_file(path: Path, tests: list[str], limit: int, seed: int) -> Counter:
     """Tries the mutants of a file, and prints those that survive.
 
     Args:
         path (Path): The file, in the copy.
         tests (list[str]): Its tests.
         limit (int): If there are more mutants than this, this many are drawn at random.
+        seed (int): The seed of the draw.
 
     Returns:
         Counter: How many had each outcome.
@@ -115,7 +116,7 @@ def mutate_file(path: Path, tests: list[str], limit: int) -> Counter:
     print(f'{path}: its tests take {seconds:.0f} s', flush=True)
     timeout = 10 + 4 * seconds
     mutants = list(get_mutants(path))
-    drawn = random.Random(0).sample(mutants, min(limit, len(mutants)))
+    drawn = random.Random(seed).sample(mutants, min(limit, len(mutants)))
     found = Counter(mutants=len(mutants))
     for name, number, code in sorted(drawn):
         path.write_text(code)
@@ -135,7 +136,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('files', nargs='+', help='files of skd_mmrazor, which tests.json has')
-    parser.add_argument('--limit', type=int, default=150, help='mutants of a file, drawn by seed 0')
+    parser.add_argument('--limit', type=int, default=150, help='mutants of a file')
+    parser.add_argument('--seed', type=int, default=0, help='of their draw')
     args = parser.parse_args()
     tests = json.loads((HERE / 'tests.json').read_text())
     # So that the processes that tests start have one thread each.
@@ -155,7 +157,7 @@ def main() -> None:
         for file in args.files:
             name = Path(file).resolve().relative_to(ROOT) if Path(file).is_absolute() else file
             its_tests = tests.get(str(name)) or tests[str(Path(name).parent)]
-            found = mutate_file(Path(name), [*its_tests.split(), DEFAULTS], args.limit)
+            found = mutate_file(Path(name), [*its_tests.split(), DEFAULTS], args.limit, args.seed)
             noticed = found['killed'] + found['timeout']
             tried = noticed + found['survived']
             rows.append(
