@@ -286,3 +286,5 @@ def test_a_missing_collate_function_is_named():
     loader = build_loader(dict(dataset=dataset, sampler=sampler, batch_size=8, num_workers=0))
     with pytest.raises(KeyError, match=r'collate_fn .* expected .*torch.utils.data.default_conv'):
         next(iter(loader))
+    with pytest.raises(KeyError, match=r"^'gt_labels'$"):
+        loader.dataset.__getitems__([0])['gt_labels']
