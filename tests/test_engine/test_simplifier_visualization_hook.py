@@ -171,6 +171,7 @@ def test_maps_of_classes_are_drawn_and_those_of_a_pyramid_refused(
     ((images, classes, palette, scores, title, number),) = drawn
     assert title.startswith('Epoch 1 ')
     assert (len(images), len(classes), palette.shape, number) == (8, 10, (10, 3), 2)
+    assert len(np.unique(palette, axis=0)) == 10
     model = runner.model
     model.eval()
     inputs = (torch.from_numpy(np.stack(images))[:, None].float() - 78.4) / 96.1

@@ -104,8 +104,13 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path):
     named.write_text(str(second))
     second.write_bytes(second.read_bytes()[:-100])
     assert find(tmp_path) == str(first)
+    whole = first.read_bytes()
     first.write_bytes(b'')
     assert find(tmp_path) == str(second), 'whose error names it'
+    first.write_bytes(whole)
+    (tmp_path / 'epoch_3').mkdir()
+    named.write_text(str(tmp_path / 'epoch_3'))
+    assert find(tmp_path) == str(tmp_path / 'epoch_3'), 'a folder, as DeepSpeed saves it'
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
