@@ -79,7 +79,7 @@ def test_code_that_comes_by_url_does_not_run_either(tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f'http://127.0.0.1:{server.server_port}'
         load_checkpoint(torch.nn.Linear(2, 2), f'{url}/good.pth')
-        with pytest.raises(pickle.UnpicklingError):
+        with pytest.raises(pickle.UnpicklingError, match=f"^'{url}/evil.pth' cannot be read"):
             load_checkpoint(torch.nn.Linear(2, 2), f'{url}/evil.pth')
         server.shutdown()
     assert not (tmp_path / 'pwned').exists()

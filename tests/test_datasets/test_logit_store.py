@@ -118,6 +118,15 @@ def test_more_classes_kept_are_less_error(tmp_path):
     assert errors[-1] < 1e-9
 
 
+@pytest.mark.parametrize(('classes', 'size'), [(1 << 16, 2), ((1 << 16) + 1, 4)])
+def test_numbers_of_classes_are_as_large_as_they_need_to_be(tmp_path, classes, size):
+    store = LogitStore(str(tmp_path / 'store'), dict(HEADER, classes=classes, top_k=1))
+    logits = np.zeros((1, classes), np.float32)
+    logits[0, -1] = 5
+    assert store.decode(store.encode(logits)).argmax() == classes - 1
+    assert store.dtype['classes'].base.itemsize == size
+
+
 def test_a_logit_beyond_float16_is_refused(tmp_path):
     store = full(tmp_path / 'store', dtype='float16')
     with pytest.raises(ValueError, match=r"dtype='float16', expected 'float32', .* 7e\+04"):

@@ -17,7 +17,7 @@ from torch import nn
 
 from skd_mmrazor import visualization
 from skd_mmrazor.engine.hooks import FrozenTeacherHook, SimplifierVisualizationHook
-from skd_mmrazor.engine.hooks.simplifier_visualization_hook import _get_logits
+from skd_mmrazor.engine.hooks.simplifier_visualization_hook import _get_images, _get_logits
 from skd_mmrazor.visualization import draw_simplification, draw_simplified_maps, simplification
 
 from ..digits_runs import KD, assert_same_state, digits, load, train
@@ -373,6 +373,14 @@ def test_the_colours_are_those_of_the_data(monkeypatch, tmp_path, name):
     assert len(drawn) == 4
     for i, image in enumerate(drawn):
         assert np.array_equal(image, picture(i))
+
+
+def test_images_of_real_numbers_are_drawn_from_black_to_white():
+    """As of a data set that normalizes them, whatever their range."""
+    image = torch.linspace(-2, 3, 12).view(1, 3, 4)
+    (drawn,) = _get_images([image], nn.Module())
+    assert drawn.shape == (3, 4)
+    assert drawn.flatten().tolist() == [255 * i // 11 for i in range(12)]
 
 
 def test_among_classes_the_mean_of_the_drawn_samples_is_drawn(monkeypatch):

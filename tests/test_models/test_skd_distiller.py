@@ -392,6 +392,11 @@ def test_num_classes_that_contradicts_the_teacher():
     )
 
 
+@pytest.mark.parametrize('value', [0, 2.5, None])
+def test_an_interval_of_no_steps_is_named(value):
+    refused(rf'log_interval={value!r}, expected an integer > 0', log_interval=value)
+
+
 @pytest.mark.parametrize('value', [None, 'AttentionSimplifierConnector', dict(tau=4)])
 def test_simplifier_without_a_type(value):
     refused(r"distiller\.simplifier=.*, expected a dict with a 'type'", simplifier=value)
