@@ -197,7 +197,9 @@ def test_files_take_their_place_when_they_are_whole(tmp_path, monkeypatch):
 def test_an_uninterrupted_run_leaves_what_mmengine_leaves(tmp_path):
     """Though several checkpoints are outdated at once."""
     keep = dict(KEEP_ONE, save_best=['score', 'other'])
-    build(tmp_path, default_hooks=dict(checkpoint=keep)).train()
+    runner = build(tmp_path, default_hooks=dict(checkpoint=keep))
+    runner.train()
+    assert runner.message_hub.get_info(OUTDATED) == [], 'all are removed'
     names = {path.name for path in tmp_path.iterdir() if path.suffix != '.py' and path.is_file()}
     best = {'best_score_epoch_2.pth', 'best_other_epoch_2.pth'}
     assert names == {'epoch_2.pth', *best, 'last_checkpoint'}
