@@ -1,7 +1,7 @@
 """The teacher: a PSPNet, half as wide as mmsegmentation's, on 256 small pictures of shapes.
 
-CWD is compared with SKD + CWD on it, paired by seed (two minutes of one CPU a run; the
-results in benchmarks/accuracy/README.md are of 300 iterations)::
+CWD is compared with SKD + CWD on it, paired by seed (two minutes of one CPU a run; results
+are in benchmarks/accuracy/README.md)::
 
     python -m benchmarks.compatibility.tiny_shapes data/shapes --images 256
     python tools/train.py benchmarks/compatibility/shapes/pspnet_r18-w32_shapes.py
