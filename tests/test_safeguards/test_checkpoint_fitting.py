@@ -217,7 +217,7 @@ class TwoTeachers(BaseModel):
 
 
 def test_each_of_several_teachers_has_to_fit(tmp_path):
-    path, _ = save(tmp_path, dict(type='TwoTeachers'))
+    path, _ = save(tmp_path, dict(type='mmrazor.TwoTeachers'))
     load_to_test(tmp_path, dict(type='mmrazor.TwoTeachers'), path)
     with pytest.raises(ValueError, match=r"does not fit the teacher 'b' \(Linear\): 1 of its 2 "):
         load_to_test(tmp_path, dict(type='mmrazor.TwoTeachers', width=4), path)
