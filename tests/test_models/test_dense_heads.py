@@ -367,6 +367,17 @@ def test_a_loss_of_ones_own_is_averaged_over_the_levels():
         step(build(distiller=detached, **names))
 
 
+def test_entries_that_read_one_level_say_which():
+    """By default the first is read, and the others are not distilled."""
+    distiller = of_all_levels(dict(type='LogSpaceBinaryKLDivergence'))
+    records = distiller['loss_forward_mappings']['loss_cls']
+    step(build(distiller=copy.deepcopy(distiller)))
+    for record in records.values():
+        del record['record_idx']
+    with pytest.raises(ValueError, match=r"loss_cls: .*=\{'teacher': 2, .* record_idx='all' or a"):
+        step(build(distiller=distiller))
+
+
 def test_a_softmax_over_independent_classes_is_said_once():
     kl = of_all_levels(dict(type='KLDivergence', tau=1, reduction='mean'))
     with pytest.warns(UserWarning, match=r'loss_cls: KLDivergence takes the softmax .*sigmoid'):

@@ -42,9 +42,12 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
         key = f'distiller.{side}_recorders.{record["recorder"]}: records of a step'
         expected = 'some (FpnTeacherDistill does not run the head, SingleTeacherDistill does)'
         expect(counts[side] > 0, key, counts[side], expected)
-    valid = are_chosen or len(set(counts.values())) == 1
+    are_read = all(record.get('record_idx') == ALL_LEVELS for record in records.values())
+    are_read = are_read or 1 in counts.values()
+    valid = are_chosen or (are_read and len(set(counts.values())) == 1)
     expected = (
-        'as many of both models: the same levels of a pyramid, or a record_idx in both entries'
+        'as many of both models, such as the same levels of a pyramid; of several, '
+        f'record_idx={ALL_LEVELS!r} or a number in both entries chooses'
     )
     key = f'distiller.loss_forward_mappings.{name}: records of a step'
     expect(valid, key, counts, expected)
