@@ -378,6 +378,36 @@ def test_entries_that_read_one_level_say_which():
         step(build(distiller=distiller))
 
 
+def test_features_of_all_levels_are_averaged_as_they_are():
+    """Beside logits, whose anchors are pictures of their own."""
+    entry = dict(recorder='fpn', record_idx='all')
+    records = dict(
+        s_feature=dict(entry, from_student=True), t_feature=dict(entry, from_student=False)
+    )
+    distiller = dict(FEATURES, distill_losses=dict(loss_l2=dict(type='L2Loss')))
+    model = build(distiller=dict(distiller, loss_forward_mappings=dict(loss_l2=records)))
+    images = torch.randn(2, 3, 8, 8)
+    found = model(images, mode='loss')['distill.loss_l2']
+    levels = [images, F.avg_pool2d(images, 2)]
+    losses = [
+        MODELS.build(dict(type='L2Loss'))(model.student.neck(x), model.teacher.neck(x))
+        for x in levels
+    ]
+    torch.testing.assert_close(found, 0.8 * losses[0] + 0.2 * losses[1])
+
+
+def test_maps_in_channels_last_are_distilled():
+    """As SegFormer's head gives them; mmrazor's CWD takes views."""
+    models = [Segmentor().to(memory_format=torch.channels_last) for _ in range(2)]
+    images = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    model = build(*models, distiller=cwd())
+    plain = build(*models, distiller=cwd())
+    last = model(images, mode='loss')['distill.loss_cwd']
+    torch.testing.assert_close(
+        last, plain(images.contiguous(), mode='loss')['distill.loss_cwd'], rtol=1e-4, atol=1e-6
+    )
+
+
 def test_a_softmax_over_independent_classes_is_said_once():
     kl = of_all_levels(dict(type='KLDivergence', tau=1, reduction='mean'))
     with pytest.warns(UserWarning, match=r'loss_cls: KLDivergence takes the softmax .*sigmoid'):

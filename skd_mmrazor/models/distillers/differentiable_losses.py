@@ -51,6 +51,8 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
             replacement = log_space(**arguments)
         # A fork of mmrazor may compute something else under the same name.
         loss = replacement if _is_equal(loss, replacement) else loss
+    if type(loss) is losses.ChannelWiseDivergence:
+        loss.register_forward_pre_hook(_make_contiguous, with_kwargs=True)
     if hasattr(loss, 'teacher_detach'):
         loss.teacher_detach = False
     if entropy_grad and hasattr(loss, 'entropy_grad'):
@@ -58,6 +60,11 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
         expect(own in (0, entropy_grad), f'{key}.entropy_grad', own, expected)
         loss.entropy_grad = entropy_grad
     return loss
+
+
+def _make_contiguous(loss: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
+    """Before CWD, which takes views: maps in channels_last, as SegFormer's, have none."""
+    return tuple(x.contiguous() for x in args), {k: x.contiguous() for k, x in kwargs.items()}
 
 
 def _is_equal(loss: nn.Module, replacement: nn.Module) -> bool:

@@ -7,9 +7,10 @@ from mmrazor.models.task_modules.recorder import (
     ModuleOutputsRecorder,
     ParameterRecorder,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from ...utils import expect
+from ...utils.descriptions import describe
 from .logits_modules import (
     describe_model,
     find_logits_modules,
@@ -135,8 +136,7 @@ class LogitRecords:
         anchors = getattr(head, 'prior_generator', None)
         found = dict(num_classes=getattr(head, 'num_classes', None))
         for key in ('strides', 'base_sizes', 'scales', 'ratios'):
-            value = getattr(anchors, key, None)
-            found[key] = value.tolist() if isinstance(value, Tensor) else value
+            found[key] = describe(getattr(anchors, key, None))
         return {key: value for key, value in found.items() if value is not None}
 
     def use_sigmoid(self, record: Any) -> bool:

@@ -9,7 +9,7 @@ ALL_LEVELS = 'all'
 
 
 def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:
-    """The logits of all levels.
+    """The records of all levels.
 
     Args:
         distiller (SKDDistiller): Holds the records of the step.
@@ -18,12 +18,14 @@ def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any)
         **kwargs: As for ``get_record`` of the distiller.
 
     Returns:
-        list[Tensor]: (A * N, C, H, W) each, of A anchors per location.
+        list[Tensor]: Those of logits (A * N, C, H, W) each, of A anchors per location.
     """
     side = 'student' if from_student else 'teacher'
     found = getattr(distiller, f'{side}_recorders').get_recorder(recorder).data_buffer
     records = [dict(kwargs, record_idx=i) for i in range(len(found))]
     levels = [distiller.get_record(recorder, from_student, **record) for record in records]
+    if (recorder, from_student) not in distiller.logit_pyramids:
+        return levels
     classes = distiller.simplifier.num_classes
     return [level.unflatten(1, (-1, classes)).flatten(0, 1) for level in levels]
 

@@ -115,6 +115,8 @@ class SKDDistiller(ConfigurableDistiller):
         self._models: dict[str, nn.Module] = {}
         # Per-step cache: record -> (logits, simplified logits), of each level of a pyramid.
         self._simplified: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        # Names of recorders of logits of all levels, and whether they are the student's.
+        self.logit_pyramids: set[tuple[str, bool]] = set()
         self._unchecked: list[str] = []
         self._step = 0
 
@@ -170,10 +172,14 @@ class SKDDistiller(ConfigurableDistiller):
             checks.check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
         for name, mapping in self.loss_forward_mappings.items():
-            if any(
-                isinstance(r, dict) and r.get('record_idx') == ALL_LEVELS for r in mapping.values()
-            ):
+            entries = [entry for entry in mapping.values() if isinstance(entry, dict)]
+            pyramids = [entry for entry in entries if entry.get('record_idx') == ALL_LEVELS]
+            if pyramids:
                 self.distill_losses[name] = LevelsLoss(self.distill_losses[name])
+            for entry in pyramids:
+                side = 'student' if entry['from_student'] else 'teacher'
+                if entry.get('simplify') or records.is_logits(side, entry):
+                    self.logit_pyramids.add((entry['recorder'], entry['from_student']))
 
     def get_record(self, *args: Any, simplify: Any = None, **kwargs: Any) -> Any:
         """Gets a record, simplified where ``loss_forward_mappings`` says so.
