@@ -171,6 +171,12 @@ def test_a_head_of_one_class_distils_its_anchors():
     step(model)
 
 
+def test_one_class_without_anchors_is_refused():
+    heads = [RetinaHead(classes=1, anchors=1) for _ in range(2)]
+    with pytest.raises(ValueError, match=r'num_classes=1, expected two .*ConfigurableDistiller'):
+        build(*map(Detector, heads))
+
+
 @pytest.mark.parametrize('head', [RetinaHead(CLASSES + 1), RetinaHead(anchors=2)])
 def test_heads_that_differ_are_refused(head):
     with pytest.raises(ValueError, match=r'distiller\.logits_module=.* logits of one width'):

@@ -168,6 +168,8 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
             first, *others = found.values()
             valid = all(other == first for other in others)
             expect(valid, key, found, 'the same in both models')
+    expected = 'two at least, or type="ConfigurableDistiller": one class is no distribution'
+    expect(num_classes != 1, f'distiller.{first}: num_classes', 1, expected)
     expected = "a number: the teacher's logits do not tell it"
     expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
     return num_classes

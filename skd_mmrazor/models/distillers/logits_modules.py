@@ -18,10 +18,10 @@ LOGITS_MODULES = {
     # mmdetection
     'AnchorHead': 'conv_cls',
     'AnchorFreeHead': 'conv_cls',
-    'ATSSHead': 'atss_cls',
+    **dict.fromkeys(('ATSSHead', 'DDODHead'), 'atss_cls'),
     'GFLHead': 'gfl_cls',
     'RepPointsHead': 'reppoints_cls_out',
-    'RetinaHead': 'retina_cls',
+    **dict.fromkeys(('RetinaHead', 'RetinaSepBNHead'), 'retina_cls'),
     'RPNHead': 'rpn_cls',
     'TOODHead': 'tood_cls',
     'VFNetHead': 'vfnet_cls',
