@@ -173,7 +173,9 @@ def test_a_head_of_one_class_distils_its_anchors():
 
 def test_one_class_without_anchors_is_refused():
     heads = [RetinaHead(classes=1, anchors=1) for _ in range(2)]
-    with pytest.raises(ValueError, match=r'num_classes=1, expected two .*ConfigurableDistiller'):
+    with pytest.raises(
+        ValueError, match=r'loss_skd: num_classes=1, expected two .*ConfigurableDistiller'
+    ):
         build(*map(Detector, heads))
 
 

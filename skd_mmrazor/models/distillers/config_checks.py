@@ -165,10 +165,10 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
         for setting in (key for found in settings.values() for key in found):
             found = {side: own[setting] for side, own in settings.items() if setting in own}
             key = f'distiller.loss_forward_mappings.{name}: {setting} of the heads'
-            first, *others = found.values()
-            valid = all(other == first for other in others)
+            one, *others = found.values()
+            valid = all(other == one for other in others)
             expect(valid, key, found, 'the same in both models')
-    expected = 'two at least, or type="ConfigurableDistiller": one class is no distribution'
+    expected = "two at least, or type='ConfigurableDistiller': one class is no distribution"
     expect(num_classes != 1, f'distiller.{first}: num_classes', 1, expected)
     expected = "a number: the teacher's logits do not tell it"
     expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
