@@ -48,8 +48,7 @@ class StudentAwareAttention(SampleAttention):
         query, key = super().project(soft, keys)
         if self.student is None:
             return query, key
-        scale = (self.num_heads / self.q.out_features) ** 0.5
-        return (query + self.student_query(scale * self.embed(self.student))) / 2, key
+        return (query + self.student_query(self.scale * self.embed(self.student))) / 2, key
 
 
 @MODELS.register_module()

@@ -64,9 +64,6 @@ def preload() -> None:
         del sys.modules[name]
     for name in PRELOADED:
         importlib.import_module(name)
-    # A config is formatted each time that it is logged or saved, which takes longer than
-    # the short trainings of the tests.
-    importlib.import_module('mmengine.config.config').FormatCode = lambda text, **_: (text, True)
     # A data set collects garbage when it is built, which goes through all of the modules.
     gc.freeze()
 

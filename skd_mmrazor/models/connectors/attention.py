@@ -33,6 +33,7 @@ class SampleAttention(nn.Module):
     def __init__(self, in_dims: int, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.scale = (num_heads / embed_dims) ** 0.5
         self.q = nn.Linear(in_dims, embed_dims, bias=False)
         self.k = nn.Linear(in_dims, embed_dims, bias=False)
         # Queries and keys start with the same weights. A token has the squared norm
@@ -63,8 +64,7 @@ class SampleAttention(nn.Module):
     def project(self, soft: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """The queries of ``soft``, over √head_dim, and the keys of ``keys``; (..., embed_dims)."""
         tokens = self.embed(soft)
-        scale = (self.num_heads / self.q.out_features) ** 0.5
-        return self.q(scale * tokens), self.k(tokens if keys is soft else self.embed(keys))
+        return self.q(self.scale * tokens), self.k(tokens if keys is soft else self.embed(keys))
 
     def embed(self, soft: Tensor) -> Tensor:
         """The tokens of (..., N, C) softened logits, of the same shape."""

@@ -8,6 +8,24 @@ from torch import Tensor, nn
 ALL_LEVELS = 'all'
 
 
+def prepare_pyramids(distiller: Any, records: Any) -> None:
+    """Averages the losses of pyramids over their levels, and notes which are of logits.
+
+    Args:
+        distiller (SKDDistiller): The distiller, whose losses are chosen and checked.
+        records (LogitRecords): Its records.
+    """
+    for name, mapping in distiller.loss_forward_mappings.items():
+        entries = [entry for entry in mapping.values() if isinstance(entry, dict)]
+        pyramids = [entry for entry in entries if entry.get('record_idx') == ALL_LEVELS]
+        if pyramids:
+            distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
+        for entry in pyramids:
+            side = 'student' if entry['from_student'] else 'teacher'
+            if entry.get('simplify') or records.is_logits(side, entry):
+                distiller.logit_pyramids.add((entry['recorder'], entry['from_student']))
+
+
 def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:
     """The records of all levels.
 

@@ -18,7 +18,7 @@ from .config_errors import name_loss, name_part
 from .logit_losses import choose_losses, get_common_tau
 from .logit_records import SIDES, LogitRecords
 from .loss_checks import check_gradient, check_loss
-from .pyramids import ALL_LEVELS, LevelsLoss, get_levels
+from .pyramids import ALL_LEVELS, get_levels, prepare_pyramids
 from .record_checks import check_records
 from .target_statistics import compare_targets
 
@@ -171,15 +171,7 @@ class SKDDistiller(ConfigurableDistiller):
                 self.simplifier = MODELS.build(dict(_scope_='mmrazor') | cfg)
             checks.check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
-        for name, mapping in self.loss_forward_mappings.items():
-            entries = [entry for entry in mapping.values() if isinstance(entry, dict)]
-            pyramids = [entry for entry in entries if entry.get('record_idx') == ALL_LEVELS]
-            if pyramids:
-                self.distill_losses[name] = LevelsLoss(self.distill_losses[name])
-            for entry in pyramids:
-                side = 'student' if entry['from_student'] else 'teacher'
-                if entry.get('simplify') or records.is_logits(side, entry):
-                    self.logit_pyramids.add((entry['recorder'], entry['from_student']))
+        prepare_pyramids(self, records)
 
     def get_record(self, *args: Any, simplify: Any = None, **kwargs: Any) -> Any:
         """Gets a record, simplified where ``loss_forward_mappings`` says so.
