@@ -189,7 +189,7 @@ RKD = dict(loss_rkd=dict(type='DistanceWiseRKD'))
         ),
         (
             changed('kd', logits_module='head.fc2'),
-            r"distiller\.logits_module='head\.fc2', expected a module of the teacher",
+            r"distiller\.logits_module='head\.fc2', expected the module of the logits of the",
         ),
         (
             changed('kd', logit_loss=dict(type='KLDivergence')),
@@ -198,7 +198,7 @@ RKD = dict(loss_rkd=dict(type='DistanceWiseRKD'))
         (changed('features', logit_loss={}), r'distiller\.logit_loss=\{\}, expected the config'),
         (
             changed('features', logits_module='fc'),
-            r"distiller\.logits_module='fc', expected a module of the teacher",
+            r"distiller\.logits_module='fc', expected the module of the logits of the",
         ),
         (
             changed(

@@ -104,6 +104,6 @@ def test_the_documented_configs_train(block, simplified):
 
 
 def test_a_pyramid_without_a_known_head_is_not_taken_for_logits():
-    message = r"logits_module='head\.fc', expected a module of the teacher"
+    message = r'logits_module=None, expected the module of the logits of the teacher'
     with pytest.raises(ValueError, match=message):
         algorithm(read(BLOCKS[1]), detects=False)

@@ -51,7 +51,11 @@ class RPNHead(AnchorHead):
         super().__init__(classes=1)
 
 
-class Detector(BaseModel):
+class BaseDetector(BaseModel):
+    """As all detectors of mmdetection are."""
+
+
+class Detector(BaseDetector):
     """A pyramid of two levels, a dense head, and a head of proposals."""
 
     def __init__(self, head=None, runs_head=True):
@@ -185,19 +189,27 @@ def test_heads_that_differ_are_refused(head):
         build(teacher=Detector(head))
 
 
-def test_anchors_of_other_sizes_are_refused():
+def test_anchors_of_other_sizes_or_meaning_are_refused():
     """Though they are as many."""
 
-    def detector(scales):
+    class Points(SimpleNamespace):
+        """As those of FCOS."""
+
+    def detector(scales=(8.0,), anchors=SimpleNamespace, loss=nn.BCELoss):
         detector = Detector()
-        anchors = dict(strides=[(8, 8), (16, 16)], scales=torch.tensor(scales))
-        detector.bbox_head.prior_generator = SimpleNamespace(**anchors)
+        settings = dict(strides=[(8, 8), (16, 16)], scales=torch.tensor(scales))
+        detector.bbox_head.prior_generator = anchors(**settings)
+        detector.bbox_head.loss_cls = loss()
         return detector
 
     message = r"loss_skd: scales of the heads=\{'teacher': \[8\.0\], 'student': \[4\.0\]\}"
-    with pytest.raises(ValueError, match=message):
-        build(detector([4.0]), detector([8.0]))
-    step(build(detector([8.0]), detector([8.0])))
+    with pytest.raises(ValueError, match=message + r'.*ConfigurableDistiller'):
+        build(detector([4.0]), detector())
+    # The scores of GFL are overlaps, where those of ATSS are probabilities.
+    for other in (detector(loss=nn.MSELoss), detector(anchors=Points)):
+        with pytest.raises(ValueError, match=r'loss_skd: anchors and loss of the heads='):
+            build(detector(), other)
+    step(build(detector(), detector()))
 
 
 def test_a_background_is_no_class():
@@ -266,25 +278,57 @@ def test_a_module_that_runs_more_often_in_one_model_is_named():
     step(build(*models, distiller=cwd(record_idx=1)))
 
 
-def test_a_module_whose_width_is_of_no_classes_is_named():
+def test_a_module_that_has_no_logits_is_named():
     """As that of the boxes, four numbers for each anchor."""
     with pytest.raises(ValueError, match=r'width of bbox_head\.reg=12, expected 5 or a multiple'):
         build(logits_module='bbox_head.reg')
+    with pytest.raises(ValueError, match=r"logits_module='neck', expected the module of the log"):
+        build(logits_module='neck')
+    models = Segmentor(), Segmentor()
+    for model in models:
+        model.decode_head.bottleneck = nn.Conv2d(3, 2 * CLASSES, 1)
+    added = dict(type='ConfigurableDistiller')
+    with pytest.raises(ValueError, match=r'width of decode_head\.bottleneck=10, expected 5: its'):
+        build(*models, distiller=added, logits_module='decode_head.bottleneck')
+    step(build(*models, distiller=added, logits_module='decode_head.conv_seg'))
+
+
+def test_a_head_that_is_not_known_is_told_its_modules():
+    """And a head whose score is a product, as that of TOOD, has no logits to be found."""
+
+    class OwnHead(RetinaHead):
+        name = 'own_cls'
+
+    class TOODHead(RetinaHead):
+        """Of the base class, ``retina_cls`` is not looked for."""
+
+    for head, module in ((OwnHead, 'own_cls'), (TOODHead, 'retina_cls')):
+        detectors = Detector(head()), Detector(head())
+        named = rf"logits_module=None, expected .*'bbox_head\.{module}'.*'ConfigurableDistiller'"
+        with pytest.raises(ValueError, match=named):
+            build(*detectors)
+        step(build(*detectors, logits_module=f'bbox_head.{module}'))
 
 
 def test_logits_of_proposals_are_refused():
-    message = r"source='roi_head\.fc_cls', expected .* same boxes"
+    message = r"source='roi_head\.fc_cls', expected .* same locations"
     with pytest.raises(ValueError, match=message):
         build(logits_module='roi_head.fc_cls')
     with pytest.raises(ValueError, match=message):
         build(distiller=cwd(source='roi_head.fc_cls'))
+    # As the queries of DETR.
+    detectors = Detector(), Detector()
+    for detector in detectors:
+        detector.bbox_head.fc_cls = nn.Linear(4, CLASSES)
+    with pytest.raises(ValueError, match=r"source='bbox_head\.fc_cls', expected .* queries"):
+        build(*detectors, logits_module='bbox_head.fc_cls')
 
 
 def test_a_teacher_whose_head_does_not_run_is_told_the_algorithm():
     model = build(teacher=Detector(runs_head=False))
     with pytest.raises(ValueError, match=r'FpnTeacherDistill does not run .*SingleTeacherDistill'):
         step(model)
-    distiller = cwd(source='bbox_head.retina_cls', record_idx=0)
+    distiller = of_all_levels(dict(type='LogSpaceBinaryKLDivergence'))
     with pytest.raises(ValueError, match=r'FpnTeacherDistill does not run .*SingleTeacherDistill'):
         step(build(teacher=Detector(runs_head=False), distiller=distiller))
     step(build(distiller=distiller))
@@ -377,13 +421,30 @@ def test_a_loss_of_ones_own_is_averaged_over_the_levels():
 
 def test_entries_that_read_one_level_say_which():
     """By default the first is read, and the others are not distilled."""
-    distiller = of_all_levels(dict(type='LogSpaceBinaryKLDivergence'))
-    records = distiller['loss_forward_mappings']['loss_cls']
-    step(build(distiller=copy.deepcopy(distiller)))
-    for record in records.values():
-        del record['record_idx']
+    one = [Detector(RetinaHead(anchors=1)) for _ in range(2)]
+
+    def distiller(**indices):
+        distiller = of_all_levels(dict(type='LogSpaceBinaryKLDivergence'))
+        for argument, record in distiller['loss_forward_mappings']['loss_cls'].items():
+            record.pop('record_idx')
+            if argument in indices:
+                record['record_idx'] = indices[argument]
+        return distiller
+
+    for indices in (dict(preds_S=1, preds_T=1), dict(preds_S='all', preds_T='all')):
+        step(build(*one, distiller=distiller(**indices)))
     with pytest.raises(ValueError, match=r"loss_cls: .*=\{'teacher': 2, .* record_idx='all' or a"):
-        step(build(distiller=distiller))
+        step(build(*one, distiller=distiller()))
+    for wrong in (dict(preds_S=0, preds_T='all'), dict(preds_S='every'), dict(preds_T=1.0)):
+        with pytest.raises(ValueError, match=r'loss_cls: record_idx=\{.*, expected an index in'):
+            build(*one, distiller=distiller(**wrong))
+    with pytest.raises(ValueError, match=r'shapes of the logits=.*expected .*same record_idx'):
+        step(build(*one, distiller=distiller(preds_S=0, preds_T=1)))
+    # Fifteen numbers of a location are the five classes of three anchors.
+    for wrong in ({}, dict(preds_S=1, preds_T=1)):
+        with pytest.raises(ValueError, match=r"record_idx=.*, expected 'all', .* its 3 anchors"):
+            build(distiller=distiller(**wrong))
+    step(build(distiller=distiller(preds_S='all', preds_T='all')))
 
 
 def test_features_of_all_levels_are_averaged_as_they_are():

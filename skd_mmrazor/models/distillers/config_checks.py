@@ -17,6 +17,7 @@ from ..losses.log_space_kl_divergence import check_entropy_grad
 from .known_losses import STUDENT_ARGUMENT
 from .logit_records import SIDES, LogitRecords
 from .logits_modules import describe_model
+from .pyramids import ALL_LEVELS
 
 # Methods that need a distiller of their own, and that distiller with SKD.
 _OWN_DISTILLERS = (
@@ -71,6 +72,14 @@ def check_parts(distiller: Any) -> None:
             f'loss_forward_mappings, which has {list(mappings)}.',
             stacklevel=3,
         )
+    for name, mapping in mappings.items():
+        entries = {k: entry for k, entry in mapping.items() if isinstance(entry, dict)}
+        found = {k: entry['record_idx'] for k, entry in entries.items() if 'record_idx' in entry}
+        indices = set(map(str, found.values()))
+        are_integers = all(isinstance(index, int) for index in found.values())
+        expected = f'an index in each entry, or {ALL_LEVELS!r} in each'
+        key = f'distiller.loss_forward_mappings.{name}: record_idx'
+        expect(are_integers or indices == {ALL_LEVELS}, key, found, expected)
     records = [record for mapping in mappings.values() for record in mapping.values()]
     # A distiller of the user's own may have other records than dicts.
     valid = not records or any(not isinstance(r, dict) or r.get('from_student') for r in records)
@@ -167,7 +176,8 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
             key = f'distiller.loss_forward_mappings.{name}: {setting} of the heads'
             one, *others = found.values()
             valid = all(other == one for other in others)
-            expect(valid, key, found, 'the same in both models')
+            expected = "the same in both models, or type='ConfigurableDistiller' for features alone"
+            expect(valid, key, found, expected)
     expected = "two at least, or type='ConfigurableDistiller': one class is no distribution"
     expect(num_classes != 1, f'distiller.{first}: num_classes', 1, expected)
     expected = "a number: the teacher's logits do not tell it"

@@ -19,10 +19,13 @@ from .logits_modules import (
     get_last_layer,
     get_width,
     has_sigmoid,
+    is_inner,
 )
 from .pyramids import ALL_LEVELS
 
 SIDES = ('teacher', 'student')
+# What the heads of mmdetection, mmsegmentation and mmpretrain call the width of the logits.
+_CLASS_COUNTS = ('cls_out_channels', 'out_channels', 'num_classes')
 
 
 class LogitRecords:
@@ -37,11 +40,12 @@ class LogitRecords:
     """
 
     def __init__(self, distiller: Any, models: dict[str, nn.Module]) -> None:
-        self.models, names = models, distiller.logits_module
+        self.models, self._given = models, distiller.logits_module
+        names = self._given
         if not isinstance(names, dict):
             names = {side: names or find_logits_modules(models[side])[0] for side in SIDES}
         self.logits_modules: dict[str, str] = names
-        if distiller.logits_module is not None:
+        if self._given is not None:
             for side in SIDES:
                 self.get_logits_module(side)
         self._recorders = {s: getattr(distiller, f'{s}_recorders').recorders for s in SIDES}
@@ -76,8 +80,7 @@ class LogitRecords:
             return None if layer is None else False
         if recorder.source == self.logits_modules[side]:
             return True
-        is_inner = any(part in recorder.source for part in ('backbone', 'neck'))
-        if is_inner and not isinstance(layer, nn.Linear):
+        if is_inner(recorder.source, layer):
             return False
         is_as_wide = self._is_as_wide(module)
         # A head of proposals has a background beside its classes.
@@ -102,23 +105,37 @@ class LogitRecords:
             record (dict): The record.
 
         Raises:
-            ValueError: The logits are of proposals, which each model samples for itself.
+            ValueError: The logits are of proposals or queries, of which each model has its
+                own, or the module is not as wide as the classes of its head.
         """
-        source = self.get_source(side, record)
-        expected = "logits of the same boxes in both models, as 'rpn_head.rpn_cls' has"
-        valid = 'roi_head' not in source.split('.')
+        source, module = self.get_source(side, record), self._get_module(side, record)
+        kinds = {kind.__name__ for kind in type(self.models[side]).__mro__}
+        has_maps = bool(kinds & {'BaseDetector', 'BaseSegmentor'})
+        is_of_boxes = has_maps and isinstance(get_last_layer(module), nn.Linear)
+        expected = (
+            "logits of the same locations in both models, as 'rpn_head.rpn_cls' has: proposals "
+            'and queries are those of each model'
+        )
+        valid = not is_of_boxes and 'roi_head' not in source.split('.')
         expect(valid, f'distiller.{side}_recorders: source', source, expected)
         connector = record.get('connector')
         if connector:
             is_one_of_several = record.get('connector_idx') is not None
             return None if is_one_of_several else get_width(self._connectors[connector])
-        width = get_width(self._get_module(side, record))
-        if width and record.get('record_idx') == ALL_LEVELS:
-            classes = getattr(get_head(self.models[side], source), 'cls_out_channels', 1)
-            key = f'distiller.logits_module: width of {source}'
-            expect(width % classes == 0, key, width, f'{classes} or a multiple: its classes')
-            return classes if classes > 1 else width
-        return width
+        width, head = get_width(module), get_head(self.models[side], source)
+        if width is None:
+            return None
+        sizes = [getattr(head, key, None) for key in _CLASS_COUNTS]
+        classes = next((size for size in sizes if isinstance(size, int) and size > 1), width)
+        has_anchors = hasattr(head, 'cls_out_channels')
+        valid = width == classes or (has_anchors and width % classes == 0)
+        expected = f'{classes}{" or a multiple" * has_anchors}: its classes'
+        expect(valid, f'distiller.logits_module: width of {source}', width, expected)
+        index, key = record.get('record_idx'), f'distiller.loss_forward_mappings: {source}'
+        expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
+        valid = index == ALL_LEVELS or width == classes
+        expect(valid, f'{key}: record_idx', index, expected)
+        return classes
 
     def get_head_settings(self, side: str, record: Any) -> dict[str, Any]:
         """``num_classes`` and the anchors of the head that a record is of.
@@ -133,10 +150,13 @@ class LogitRecords:
         if record.get('connector'):
             return {}
         head = get_head(self.models[side], self.get_source(side, record))
-        anchors = getattr(head, 'prior_generator', None)
         found = dict(num_classes=getattr(head, 'num_classes', None))
-        for key in ('strides', 'base_sizes', 'scales', 'ratios'):
-            found[key] = describe(getattr(anchors, key, None))
+        if anchors := getattr(head, 'prior_generator', None):
+            # Equal anchors may be scored for another loss, such as their overlap.
+            parts = anchors, getattr(head, 'loss_cls', None)
+            found['anchors and loss'] = [type(part).__name__ for part in parts]
+            for key in ('strides', 'base_sizes', 'scales', 'ratios'):
+                found[key] = describe(getattr(anchors, key, None))
         return {key: value for key, value in found.items() if value is not None}
 
     def use_sigmoid(self, record: Any) -> bool:
@@ -150,8 +170,12 @@ class LogitRecords:
             ValueError: It does not exist.
         """
         source, modules = self.logits_modules[side], dict(self.models[side].named_modules())
-        expected = f'a module of {describe_model(side, self.models[side])}'
-        expect(source in modules, 'distiller.logits_module', source, expected)
+        expected = (
+            f'the module of the logits of {describe_model(side, self.models[side])}; without '
+            "logits that both models share, keep type='ConfigurableDistiller'"
+        )
+        valid = source in modules and not is_inner(source, get_last_layer(modules[source]))
+        expect(valid, 'distiller.logits_module', self._given, expected)
         return modules[source]
 
     def get_source(self, side: str, record: Any) -> str:

@@ -19,11 +19,12 @@ LOGITS_MODULES = {
     'AnchorHead': 'conv_cls',
     'AnchorFreeHead': 'conv_cls',
     **dict.fromkeys(('ATSSHead', 'DDODHead'), 'atss_cls'),
+    # Their score is a product, of which no module has the logits.
+    **dict.fromkeys(('AutoAssignHead', 'TOODHead', 'YOLOFHead'), None),
     'GFLHead': 'gfl_cls',
     'RepPointsHead': 'reppoints_cls_out',
     **dict.fromkeys(('RetinaHead', 'RetinaSepBNHead'), 'retina_cls'),
     'RPNHead': 'rpn_cls',
-    'TOODHead': 'tood_cls',
     'VFNetHead': 'vfnet_cls',
     # mmdetection3d
     'AnchorFreeMono3DHead': 'conv_cls',
@@ -38,13 +39,14 @@ def find_logits_modules(model: nn.Module) -> list[str]:
 
     Returns:
         list[str]: Those of the heads in :data:`LOGITS_MODULES`, without auxiliary
-        heads, and of a cascade (a list of heads) the last; ``'head.fc'`` if there is none.
+        heads, and of a cascade (a list of heads) the last; ``'head.fc'`` if no head is
+        known.
     """
     modules = dict(model.named_modules())
     found: dict[str, str] = {}
     for name, module in modules.items():
         kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__name__ in LOGITS_MODULES]
-        if kinds and 'auxiliary' not in name:
+        if kinds and LOGITS_MODULES[kinds[0]] and 'auxiliary' not in name:
             source = f'{name}.{LOGITS_MODULES[kinds[0]]}'.lstrip('.')
             cascade = re.sub(r'\.\d+$', '', name)
             # PointRend's last head, of sampled points, has no such module.
@@ -53,10 +55,21 @@ def find_logits_modules(model: nn.Module) -> list[str]:
     return list(found.values()) or ['head.fc']
 
 
+def is_inner(name: str, layer: nn.Module | None) -> bool:
+    """Whether a layer of a backbone or neck is not a classifier, which is linear."""
+    # Such as ``img_neck``, and not ``bottleneck``.
+    inside = re.search(r'(^|[._])(backbone|neck)(\.|$)', name)
+    return bool(inside) and not isinstance(layer, nn.Linear)
+
+
 def describe_model(side: str, model: nn.Module) -> str:
-    """Names a model and its linear layers in a message."""
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return f'the {side} {type(model).__name__}, whose linear layers are {linear}'
+    """Names a model, and its layers that are as wide as its classes, in a message."""
+    counts, layers = get_class_counts(model), {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Linear, _ConvNd)) and not is_inner(name, module):
+            layers[name] = get_width(module) or 0
+    wide = [n for n, width in layers.items() if any(width % count == 0 for count in counts)]
+    return f'the {side} {type(model).__name__}, whose layers as wide as its classes are {wide}'
 
 
 def get_last_layer(module: nn.Module | None) -> Any:

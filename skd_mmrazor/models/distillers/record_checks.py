@@ -76,9 +76,10 @@ def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: 
         valid = teacher == student or len(teacher) != len(student)
         mode = {1: 'linear', 3: 'trilinear'}.get(len(student), 'bilinear')
         expected = (
-            "maps of one size: connectors=dict(resize=dict(type='TorchFunctionalConnector', "
-            "function_name='interpolate', func_args=dict("
-            f"size={student}, mode={mode!r}))) and connector='resize' in its {argument}"
+            'maps of one size: the same record_idx of a pyramid, or '
+            "connectors=dict(resize=dict(type='TorchFunctionalConnector', "
+            f"function_name='interpolate', func_args=dict(size={student}, mode={mode!r}))) and "
+            f"connector='resize' in its {argument}"
         )
         if name == 'loss_skd':
             expected += '; write this loss, which was added, into the config by another name'
