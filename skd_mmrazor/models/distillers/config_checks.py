@@ -73,13 +73,15 @@ def check_parts(distiller: Any) -> None:
             stacklevel=3,
         )
     for name, mapping in mappings.items():
-        entries = {k: entry for k, entry in mapping.items() if isinstance(entry, dict)}
-        found = {k: entry['record_idx'] for k, entry in entries.items() if 'record_idx' in entry}
-        indices = set(map(str, found.values()))
-        are_integers = all(isinstance(index, int) for index in found.values())
-        expected = f'an index in each entry, or {ALL_LEVELS!r} in each'
-        key = f'distiller.loss_forward_mappings.{name}: record_idx'
-        expect(are_integers or indices == {ALL_LEVELS}, key, found, expected)
+        entries = {key: entry for key, entry in mapping.items() if isinstance(entry, dict)}
+        found = {
+            key: entry['record_idx'] for key, entry in entries.items() if 'record_idx' in entry
+        }
+        for argument, index in found.items():
+            all_levels = ALL_LEVELS in found.values()
+            valid = index == ALL_LEVELS if all_levels else isinstance(index, int)
+            key = f'distiller.loss_forward_mappings.{name}.{argument}.record_idx'
+            expect(valid, key, index, f'an index, or {ALL_LEVELS!r} in each entry')
     records = [record for mapping in mappings.values() for record in mapping.values()]
     # A distiller of the user's own may have other records than dicts.
     valid = not records or any(not isinstance(r, dict) or r.get('from_student') for r in records)
@@ -156,9 +158,9 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
         mapping, heads[name] = distiller.loss_forward_mappings[name], {}
         for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
             if record := mapping.get(key):
-                number = records.get_num_classes(side, record)
+                number = records.get_num_classes(record)
                 counts.append((f'{side}_recorders.{record["recorder"]}', number))
-                heads[name][side] = records.get_head_settings(side, record)
+                heads[name][side] = records.get_head_settings(record)
         number = getattr(distiller.distill_losses[name], 'num_classes', None)
         counts.append((f'distill_losses.{name}', number))
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))

@@ -80,20 +80,16 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     is_asked = distiller.logit_loss is not None  # For a loss, if none is found.
-    # By loss: the arguments that read the logits, and those that may.
-    unknown: dict[str, list[str]] = {}
-    doubtful: dict[str, list[str]] = {}
+    # By loss: the arguments that read the logits, or else those that may.
+    others: dict[str, list[str]] = {}
+    is_unknown = False
     for name, mapping in distiller.loss_forward_mappings.items():
         kind, key = type(distiller.distill_losses[name]), f'distiller.loss_forward_mappings.{name}'
-        argument, students = KNOWN.get(kind, ('', ''))
+        argument, _ = KNOWN.get(kind, ('', ''))
         record = mapping.get(argument)
-        is_logits = records.is_logits('teacher', record)
+        is_logits = records.is_logits(record)
         if kind in LOGITS:
             expect(argument in mapping, key, mapping, f'an entry for {argument!r}')
-            is_swapped = records.is_logits('student', record) or record == mapping.get(students)
-            is_swapped = is_swapped and record['from_student']
-            expected = 'False: the logits of the teacher'
-            expect(not is_swapped, f'{key}.{argument}.from_student', True, expected)
             if is_logits is None:
                 warnings.warn(
                     f'{key}.{argument} is taken for logits; if {record} is a feature, name the '
@@ -105,22 +101,21 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
         elif kind in FEATURES and is_logits and not record.get('connector'):
             found[name] = argument
         else:
-            reads = {key: records.is_logits('teacher', mapping[key]) for key in mapping}
-            sure = [key for key in reads if reads[key]]
-            possible = [key for key in reads if reads[key] is None and 'label' not in key]
-            if sure and kind not in FEATURES:
-                unknown[name] = sure
-            elif sure or possible:
-                doubtful[name] = sure or possible
-    expected = f'{_get_line(unknown)}, or a logit_loss to add: SKD does not know these losses'
-    valid = bool(found) or not unknown or is_asked
+            dicts = {k: x for k, x in mapping.items() if isinstance(x, dict) and 'label' not in k}
+            reads = {k: records.is_logits(x) for k, x in dicts.items() if not x['from_student']}
+            sure = [k for k, is_read in reads.items() if is_read]
+            is_unknown |= bool(sure) and kind not in FEATURES
+            if arguments := sure or [k for k, is_read in reads.items() if is_read is None]:
+                others[name] = arguments
+    line = ', '.join(f'{name}={" or ".join(map(repr, keys))}' for name, keys in others.items())
+    line = f'simplified_losses=dict({line})'
+    valid = bool(found) or is_asked or not is_unknown
+    expected = f'{line}, or a logit_loss to add: SKD does not know these losses'
     expect(valid, 'distiller.simplified_losses', None, expected)
-    others = {**unknown, **doubtful}
     if others and (found or not is_asked):
         warnings.warn(
             f'distiller.distill_losses: {list(others)} may read the logits of the teacher as they '
-            f'are, beside {list(found) or "a loss that is added"}; {_get_line(others)} simplifies '
-            'them.',
+            f'are, beside {list(found) or "a loss that is added"}; {line} simplifies them.',
             stacklevel=3,
         )
     return found
@@ -147,9 +142,3 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
     agree = all(map(is_number, taus.values())) and len(set(taus.values())) <= 1
     expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
     return next(iter(taus.values()), 1.0)
-
-
-def _get_line(arguments: dict[str, list[str]]) -> str:
-    """The setting that simplifies losses, with ``or`` between several possible arguments."""
-    parts = [f'{name}={" or ".join(map(repr, keys))}' for name, keys in arguments.items()]
-    return f'simplified_losses=dict({", ".join(parts)})'

@@ -52,11 +52,10 @@ class LogitRecords:
         self._connectors = distiller.connectors
         self._counts = get_class_counts(models['teacher']) | get_class_counts(models['student'])
 
-    def is_logits(self, side: str, record: Any) -> bool | None:
-        """Whether a record is of the logits of a model.
+    def is_logits(self, record: Any) -> bool | None:
+        """Whether a record is of the logits of its model.
 
         Args:
-            side (str): The model.
             record (dict): The record.
 
         Returns:
@@ -65,7 +64,7 @@ class LogitRecords:
             is a convolution of the backbone or neck. The output of a connector with
             layers is judged by these. None if it cannot be told.
         """
-        recorder = self._get_recorder(side, record)
+        recorder = self._get_recorder(record)
         if recorder is None or isinstance(recorder, ParameterRecorder):
             return False
         connector = record.get('connector')
@@ -74,11 +73,11 @@ class LogitRecords:
             return None if is_one_of_several else self._is_as_wide(self._connectors[connector])
         if not isinstance(recorder, ModuleOutputsRecorder):
             return None
-        module = self._get_module(side, record)
+        module = self._get_module(record)
         layer = get_last_layer(module)
         if isinstance(recorder, ModuleInputsRecorder):
             return None if layer is None else False
-        if recorder.source == self.logits_modules[side]:
+        if recorder.source == self.logits_modules[get_side(record)]:
             return True
         if is_inner(recorder.source, layer):
             return False
@@ -97,18 +96,17 @@ class LogitRecords:
         """The number of classes, if all modules of both models agree on it."""
         return next(iter(self._counts)) if len(self._counts) == 1 else None
 
-    def get_num_classes(self, side: str, record: Any) -> int | None:
+    def get_num_classes(self, record: Any) -> int | None:
         """The number of classes of a record of logits, None if no layer determines it.
 
         Args:
-            side (str): The model.
             record (dict): The record.
 
         Raises:
             ValueError: The logits are of proposals or queries, of which each model has its
                 own, or the module is not as wide as the classes of its head.
         """
-        source, module = self.get_source(side, record), self._get_module(side, record)
+        side, source, module = get_side(record), self._get_source(record), self._get_module(record)
         kinds = {kind.__name__ for kind in type(self.models[side]).__mro__}
         has_maps = bool(kinds & {'BaseDetector', 'BaseSegmentor'})
         is_of_boxes = has_maps and isinstance(get_last_layer(module), nn.Linear)
@@ -122,7 +120,7 @@ class LogitRecords:
         if connector:
             is_one_of_several = record.get('connector_idx') is not None
             return None if is_one_of_several else get_width(self._connectors[connector])
-        width, head = get_width(module), get_head(self.models[side], source)
+        width, head = get_width(module), self._get_head(record)
         if width is None:
             return None
         sizes = [getattr(head, key, None) for key in _CLASS_COUNTS]
@@ -137,11 +135,10 @@ class LogitRecords:
         expect(valid, f'{key}: record_idx', index, expected)
         return classes
 
-    def get_head_settings(self, side: str, record: Any) -> dict[str, Any]:
+    def get_head_settings(self, record: Any) -> dict[str, Any]:
         """``num_classes`` and the anchors of the head that a record is of.
 
         Args:
-            side (str): The model.
             record (dict): The record.
 
         Returns:
@@ -149,7 +146,7 @@ class LogitRecords:
         """
         if record.get('connector'):
             return {}
-        head = get_head(self.models[side], self.get_source(side, record))
+        head = self._get_head(record)
         found = dict(num_classes=getattr(head, 'num_classes', None))
         if anchors := getattr(head, 'prior_generator', None):
             # Equal anchors may be scored for another loss, such as their overlap.
@@ -160,8 +157,8 @@ class LogitRecords:
         return {key: value for key, value in found.items() if value is not None}
 
     def use_sigmoid(self, record: Any) -> bool:
-        """Whether the teacher has a sigmoid for each class of a record."""
-        return has_sigmoid(get_head(self.models['teacher'], self.get_source('teacher', record)))
+        """Whether the head of a record has a sigmoid for each class."""
+        return has_sigmoid(self._get_head(record))
 
     def get_logits_module(self, side: str) -> nn.Module:
         """The module of the logits of a model.
@@ -178,14 +175,21 @@ class LogitRecords:
         expect(valid, 'distiller.logits_module', self._given, expected)
         return modules[source]
 
-    def get_source(self, side: str, record: Any) -> str:
-        """The source of a record; empty if the record is not of that model."""
-        return getattr(self._get_recorder(side, record), 'source', '')
+    def _get_head(self, record: Any) -> nn.Module:
+        return get_head(self.models[get_side(record)], self._get_source(record))
 
-    def _get_module(self, side: str, record: Any) -> nn.Module | None:
-        return dict(self.models[side].named_modules()).get(self.get_source(side, record))
+    def _get_module(self, record: Any) -> nn.Module | None:
+        modules = dict(self.models[get_side(record)].named_modules())
+        return modules.get(self._get_source(record))
 
-    def _get_recorder(self, side: str, record: Any) -> Any:
+    def _get_source(self, record: Any) -> str:
+        return getattr(self._get_recorder(record), 'source', '')
+
+    def _get_recorder(self, record: Any) -> Any:
         name = record.get('recorder') if isinstance(record, dict) else None
-        is_of_side = isinstance(name, str) and record.get('from_student') is (side == 'student')
-        return self._recorders[side].get(name) if is_of_side else None
+        return self._recorders[get_side(record)].get(name) if isinstance(name, str) else None
+
+
+def get_side(record: dict[str, Any]) -> str:
+    """The model that a record is of."""
+    return 'student' if record.get('from_student') else 'teacher'

@@ -23,7 +23,7 @@ LOGITS_MODULES = {
     **dict.fromkeys(('AutoAssignHead', 'TOODHead', 'YOLOFHead'), None),
     'GFLHead': 'gfl_cls',
     'RepPointsHead': 'reppoints_cls_out',
-    **dict.fromkeys(('RetinaHead', 'RetinaSepBNHead'), 'retina_cls'),
+    **dict.fromkeys(('RetinaHead', 'RetinaSepBNHead', 'SABLRetinaHead'), 'retina_cls'),
     'RPNHead': 'rpn_cls',
     'VFNetHead': 'vfnet_cls',
     # mmdetection3d

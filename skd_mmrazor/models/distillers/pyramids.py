@@ -21,8 +21,7 @@ def prepare_pyramids(distiller: Any, records: Any) -> None:
         if pyramids:
             distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
         for entry in pyramids:
-            side = 'student' if entry['from_student'] else 'teacher'
-            if entry.get('simplify') or records.is_logits(side, entry):
+            if entry.get('simplify') or records.is_logits(entry):
                 distiller.logit_pyramids.add((entry['recorder'], entry['from_student']))
 
 
