@@ -369,6 +369,18 @@ def test_levels_that_differ_are_named(options, message):
     step(build(Levels(**options), Levels(**options), distiller=features))
 
 
+def test_a_head_with_a_module_for_each_level_is_refused():
+    """As those of SSD and YOLOX are: the logits of the other levels would not be distilled."""
+    detectors = Levels(levels=1), Levels(levels=1)
+    for detector in detectors:
+        detector.bbox_head.prior_generator = SimpleNamespace(num_levels=2)
+    with pytest.raises(ValueError, match=r'loss_skd: records of a step=1, expected 2, of one'):
+        step(build(*detectors))
+    for detector in detectors:
+        detector.levels = 2
+    step(build(*detectors))
+
+
 NO_FEATURES = dict(distill_losses={}, loss_forward_mappings={})
 
 

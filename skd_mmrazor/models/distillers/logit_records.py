@@ -156,6 +156,11 @@ class LogitRecords:
                 found[key] = describe(getattr(anchors, key, None))
         return {key: value for key, value in found.items() if value is not None}
 
+    def get_num_levels(self, record: Any) -> int:
+        """The number of levels of the pyramid that the head of a record is for; 1 if unknown."""
+        anchors = getattr(self._get_head(record), 'prior_generator', None)
+        return getattr(anchors, 'num_levels', 1)
+
     def use_sigmoid(self, record: Any) -> bool:
         """Whether the head of a record has a sigmoid for each class."""
         return has_sigmoid(self._get_head(record))

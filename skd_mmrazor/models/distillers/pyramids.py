@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ...utils import expect
+
 # The ``record_idx`` of such a record.
 ALL_LEVELS = 'all'
 
@@ -22,7 +24,8 @@ def prepare_pyramids(distiller: Any, records: Any) -> None:
             distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
         for entry in pyramids:
             if entry.get('simplify') or records.is_logits(entry):
-                distiller.logit_pyramids.add((entry['recorder'], entry['from_student']))
+                key = entry['recorder'], entry['from_student']
+                distiller.logit_pyramids[key] = records.get_num_levels(entry)
 
 
 def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:
@@ -36,13 +39,20 @@ def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any)
 
     Returns:
         list[Tensor]: Those of logits (A * N, C, H, W) each, of A anchors per location.
+
+    Raises:
+        ValueError: The module did not run for each level.
     """
     side = 'student' if from_student else 'teacher'
     found = getattr(distiller, f'{side}_recorders').get_recorder(recorder).data_buffer
     records = [dict(kwargs, record_idx=i) for i in range(len(found))]
     levels = [distiller.get_record(recorder, from_student, **record) for record in records]
-    if (recorder, from_student) not in distiller.logit_pyramids:
+    count = distiller.logit_pyramids.get((recorder, from_student))
+    if count is None:
         return levels
+    key = f'distiller.{side}_recorders.{recorder}: records of a step'
+    expected = f'{count}, of one module that computes the logits of all levels'
+    expect(len(found) % count == 0, key, len(found), expected)
     classes = distiller.simplifier.num_classes
     return [level.unflatten(1, (-1, classes)).flatten(0, 1) for level in levels]
 

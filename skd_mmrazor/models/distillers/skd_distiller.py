@@ -115,8 +115,8 @@ class SKDDistiller(ConfigurableDistiller):
         self._models: dict[str, nn.Module] = {}
         # Per-step cache: record -> (logits, simplified logits), of each level of a pyramid.
         self._simplified: dict[str, list[tuple[Tensor, Tensor]]] = {}
-        # Names of recorders of logits of all levels, and whether they are the student's.
-        self.logit_pyramids: set[tuple[str, bool]] = set()
+        # By the recorder of logits of all levels and whether it is the student's: how many.
+        self.logit_pyramids: dict[tuple[str, bool], int] = {}
         self._unchecked: list[str] = []
         self._step = 0
 
