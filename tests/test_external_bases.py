@@ -1,10 +1,14 @@
 """Configs of this project as the bases of other people's: ``skd_mmrazor::…``."""
 
+from importlib.util import find_spec
+
 import pytest
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.runner import Runner
 from mmrazor.registry import MODELS
+
+from skd_mmrazor.utils.command_line import read_config
 
 from .conftest import ROOT
 
@@ -90,3 +94,39 @@ def test_what_makes_a_batch_gets_no_scope(tmp_path, name):
 def test_the_scope_knows_mmpretrain_mmrazor_and_the_plugin(name, package):
     found = MODELS.get(f'skd_mmrazor.{name}')
     assert found.__module__.split('.')[0] == package
+
+
+# The names of a package, and where they stand.
+NAMED = [
+    ("default_scope = '{}'", 'default_scope'),
+    ("model = dict(type='{}.ResNet')", 'model.type'),
+    ("model = dict(type='{}.models.ResNet')", 'model.type'),
+    ("model = dict(teacher=dict(_scope_='{}', type='ResNet'))", 'model.teacher._scope_'),
+    ("model = dict(teacher=dict(cfg_path='{}::resnet.py'))", 'model.teacher.cfg_path'),
+    ("val_dataloader = dict(pipeline=[dict(type='{}.Pack')])", 'val_dataloader.pipeline.0.type'),
+    ("custom_hooks = [dict(type='EMAHook'), dict(_scope_='{}')]", 'custom_hooks.1._scope_'),
+]
+
+
+@pytest.mark.parametrize(
+    ('package', 'wheel'),
+    [('mmdet', 'mmdet'), ('mmseg', 'mmsegmentation'), ('mmaction', 'mmaction2')],
+)
+@pytest.mark.parametrize(('text', 'key'), NAMED, ids=[key for _, key in NAMED])
+def test_a_package_that_is_not_installed_is_named(tmp_path, text, key, package, wheel):
+    """mmengine would take another's class of that name, or run ``pip install``."""
+    path = tmp_path / 'mine.py'
+    for name in ('mmcls', 'mmpretrain', 'mmrazor', 'skd_mmrazor', 'mine'):
+        path.write_text('model = {}\n' + text.format(name))
+        read_config(path)
+    if find_spec(package) is not None:
+        pytest.skip(f'{package} is installed')
+    path.write_text('model = {}\n' + text.format(package))
+    message = rf"^{key}='{package}.*', expected {package} to be installed \(pip install {wheel}\)"
+    with pytest.raises(ValueError, match=message):
+        read_config(path)
+
+
+def test_variables_that_nothing_is_built_from_may_name_any_package(tmp_path):
+    (tmp_path / 'mine.py').write_text("model = {}\ntta_model = dict(type='mmaction.TTA')\n")
+    assert read_config(tmp_path / 'mine.py').tta_model.type == 'mmaction.TTA'

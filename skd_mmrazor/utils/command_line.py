@@ -16,6 +16,7 @@ from mmengine.runner import BaseLoop
 
 from . import checks
 from .checks import error_context, expect
+from .packages import expect_packages
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -64,9 +65,16 @@ def _describe(error: Exception) -> str:
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if 'Original Traceback' in message:  # Of a worker of a data loader.
         return textwrap.shorten(message.strip().splitlines()[-1], 1000)
-    if 'mmcv._ext' in message:
-        message += '. mmcv-lite has no operators: uninstall it, and install mmcv==2.1.0'
-    return textwrap.shorten(f'{type(error).__name__}: {message}', 1000)
+    # Where mmengine imports what a config names, it says which module failed, but not why.
+    reason, link = '', error.__cause__ or error.__context__
+    while link is not None:
+        if isinstance(link, ImportError):
+            reason = f'. {textwrap.shorten(str(link), 300)}'
+        link = link.__cause__ or link.__context__
+    reason = '' if reason[2:] in message else reason
+    if 'mmcv._ext' in message + reason:
+        reason += '. mmcv-lite has no operators: uninstall it, and install mmcv==2.1.0'
+    return textwrap.shorten(f'{type(error).__name__}: {message}', 1000) + reason
 
 
 def make_parser(text: str) -> argparse.ArgumentParser:
@@ -87,7 +95,8 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
         options (dict, optional): Settings to override. Defaults to None.
 
     Raises:
-        ValueError: It cannot be read, has no model, or does not take the options.
+        ValueError: It cannot be read, has no model, does not take the options, or names
+            classes of a package that is not installed.
     """
     with error_context('config', str(path), 'a config file of mmengine'):
         cfg = Config.fromfile(path)
@@ -99,6 +108,7 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
         ', which mmrazor 0.x calls algorithm; see docs/mmrazor_0x.md' if 'algorithm' in cfg else ''
     )
     expect(isinstance(cfg.get('model'), dict), 'config', str(path), f'one with a model{hint}')
+    expect_packages(cfg)
     return cfg
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from skd_mmrazor.utils.command_line import run_tool
+from skd_mmrazor.utils.command_line import read_config, run_tool
 from skd_mmrazor.utils.files import write_beside
 
 from ..conftest import ROOT
@@ -61,6 +61,11 @@ def files(tmp_path_factory):
         "custom_imports = dict(imports=['skd_mmrazor'])\n"
         "model = dict(type='mmrazor.SingleTeacherDistill', distiller=dict())"
     )
+    (folder / 'mmaction.py').write_text("model = dict(type='mmaction.Recognizer2D')")
+    (folder / 'imports.py').write_text(
+        "custom_imports = dict(imports=['mmaction.models'], allow_failed_imports=False)\n"
+        "model = dict(type='mmaction.Recognizer2D')"
+    )
     (folder / 'folder.py').mkdir()
     (folder / 'binary.py').write_bytes(bytes(range(256)))
     (folder / 'empty.pth').touch()
@@ -85,6 +90,7 @@ STORE = TOOLS / 'store_teacher.py'
 PLOT = TOOLS / 'analysis_tools' / 'plot_curves.py'
 COMPARE = 'benchmarks.accuracy.compare'
 CHECKPOINT = 'run/epoch_1.pth'
+INSTALL = 'expected mmaction to be installed (pip install mmaction2)'
 
 
 @pytest.mark.parametrize(
@@ -100,6 +106,18 @@ CHECKPOINT = 'run/epoch_1.pth'
         ((TOOLS / 'train.py', 'byte.py'), "config='byte.py'"),
         ((TOOLS / 'train.py', 'folder.py'), "config='folder.py'"),
         ((TOOLS / 'train.py', 'binary.py'), "config='binary.py'"),
+        ((TOOLS / 'train.py', 'imports.py'), "custom module. No module named 'mmaction'"),
+        *(
+            ((tool, 'mmaction.py', *rest), f"model.type='mmaction.Recognizer2D', {INSTALL}")
+            for tool, *rest in (
+                (TOOLS / 'train.py',),
+                (TOOLS / 'test.py', 'none'),
+                (CONVERTER, CHECKPOINT),
+                (ONNX, CHECKPOINT),
+                (STORE, '--path', 'store'),
+                (COMPARE,),
+            )
+        ),
         ((TOOLS / 'train.py', SKD, '--amp', '--cfg-options', *QUICK), '--amp: found CPUs alone'),
         ((TOOLS / 'train.py', SKD, '--cfg-options', 'a'), "--cfg-options: 'a', expected KEY=VALUE"),
         ((TOOLS / 'train.py', SKD, '--cfg-options', 'model.type.x=1'), '--cfg-options='),
@@ -162,10 +180,16 @@ def test_a_mistake_ends_in_one_sentence(run, files, command, message):
 
 
 @pytest.mark.skipif(find_spec('mmcv._ext') is not None, reason='mmcv has its operators')
-def test_operators_that_mmcv_lite_lacks_are_said_to_be():
-    """As mmdetection needs them, when it is imported."""
+@pytest.mark.parametrize('by_config', [False, True])
+def test_operators_that_mmcv_lite_lacks_are_said_to_be(tmp_path, by_config):
+    """As mmdetection and mmsegmentation need them, when they are imported."""
+    (tmp_path / 'ops.py').write_text(
+        "custom_imports = dict(imports=['mmcv.ops'], allow_failed_imports=False)"
+    )
 
     def main():
+        if by_config:
+            read_config(tmp_path / 'ops.py')
         import mmcv.ops  # noqa: F401
 
     with pytest.raises(SystemExit, match=r"'mmcv\._ext'\. mmcv-lite has no operators.*mmcv==2"):
