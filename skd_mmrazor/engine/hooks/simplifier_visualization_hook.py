@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from ...utils import error_context, expect, is_integer
 from ..utils import counts_epochs, get_model, keep_random_state
 
+_OR_WITHOUT = ', or custom_hooks without SimplifierVisualizationHook'
+
 
 @HOOKS.register_module()
 class SimplifierVisualizationHook(Hook):
@@ -83,10 +85,11 @@ class SimplifierVisualizationHook(Hook):
         model = get_model(runner)
         distiller = getattr(model, 'distiller', None)
         known = hasattr(distiller, 'simplifier')
-        expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
-        expected = 'an algorithm that has a teacher beside its student'
+        expected = f'an SKDDistiller{_OR_WITHOUT}'
+        expect(known, 'model.distiller', type(distiller).__name__, expected)
+        expected = f'an algorithm that has a teacher beside its student{_OR_WITHOUT}'
         expect(hasattr(model, 'teacher'), 'model.type', type(model).__name__, expected)
-        expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
+        expect(runner.val_loop is not None, 'val_dataloader', None, f'images to draw{_OR_WITHOUT}')
         with _leaving_as_it_was(model):
             self._draw(runner, model)
 
@@ -182,7 +185,8 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor, torch.Size]:
         if recorder.data_buffer:
             break
     teacher = distiller.get_record(**{**record, 'simplify': False})
-    key, expected = "shape of the teacher's logits", '(N, C), or maps (N, C, H, W) of no pyramid'
+    key = "shape of the teacher's logits"
+    expected = f'(N, C) or maps (N, C, H, W) of no pyramid{_OR_WITHOUT}'
     is_pyramid = isinstance(teacher, list)
     found = f'{len(teacher)} levels' if is_pyramid else tuple(teacher.shape)
     expect(not is_pyramid and teacher.dim() in (2, 4), key, found, expected)
@@ -191,7 +195,7 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor, torch.Size]:
     expected = f"as many classes and dimensions as the teacher's {tuple(teacher.shape)}"
     fits = isinstance(student, Tensor) and student.dim() == teacher.dim()
     fits = fits and student.shape[1] == teacher.shape[1]
-    expect(fits, "shape of the student's logits", found, expected)
+    expect(fits, "shape of the student's logits", found, expected + _OR_WITHOUT)
     return teacher.float(), student.float(), data['inputs'].shape[2:]
 
 
