@@ -4,7 +4,11 @@ from mmrazor.models.losses import DKDLoss, KLDivergence
 from mmrazor.registry import MODELS
 from packaging.version import Version
 
-from skd_mmrazor.models.losses import LogSpaceDKDLoss, LogSpaceKLDivergence
+from skd_mmrazor.models.losses import (
+    LogSpaceBinaryKLDivergence,
+    LogSpaceDKDLoss,
+    LogSpaceKLDivergence,
+)
 
 TAUS = (1.0, 4.0)
 
@@ -93,6 +97,7 @@ def test_gradients_are_true(loss, num_classes):
 
 
 LOSSES = [LogSpaceKLDivergence, LogSpaceDKDLoss]
+ALL_LOSSES = [*LOSSES, LogSpaceBinaryKLDivergence]
 
 
 def gradients(loss, student, teacher, labels, **arguments):
@@ -103,7 +108,7 @@ def gradients(loss, student, teacher, labels, **arguments):
     return value.detach(), s.grad, t.grad
 
 
-@pytest.mark.parametrize('loss', LOSSES)
+@pytest.mark.parametrize('loss', ALL_LOSSES)
 def test_entropy_grad_weighs_a_part_of_the_teachers_gradient_only(loss):
     inputs = logits(4, 5), logits(4, 5), torch.randint(5, (4,))
     found = {
@@ -136,7 +141,7 @@ def test_a_detached_teacher_receives_nothing(teacher_detach):
     assert (t.grad is None) is teacher_detach
 
 
-@pytest.mark.parametrize('loss', LOSSES)
+@pytest.mark.parametrize('loss', ALL_LOSSES)
 @pytest.mark.parametrize('half', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('halves', ['student', 'teacher', 'both'])
 def test_half_precision_is_lifted_before_anything_is_computed(loss, half, halves):
@@ -176,7 +181,7 @@ CONFIDENT = {
 }
 
 
-@pytest.mark.parametrize('loss', [LogSpaceKLDivergence, LogSpaceDKDLoss])
+@pytest.mark.parametrize('loss', ALL_LOSSES)
 @pytest.mark.parametrize('student', CONFIDENT)
 @pytest.mark.parametrize('teacher', CONFIDENT)
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -196,7 +201,19 @@ def test_gradients_are_finite_for_confident_logits(loss, student, teacher, dtype
         assert value == 0
 
 
-@pytest.mark.parametrize('loss', ['LogSpaceKLDivergence', 'LogSpaceDKDLoss'])
+def test_unlikely_classes_are_compared_to_the_precision_of_float32():
+    """As the background of a detector, where the terms of a divergence nearly cancel."""
+    s, t = (torch.randn(50, 80, 2) - 6 for _ in range(2))
+    loss = LogSpaceBinaryKLDivergence()
+    for one in range(50):
+        pair = s[one : one + 1], t[one : one + 1]
+        expected = loss(*(z.double() for z in pair)).float()
+        torch.testing.assert_close(loss(*pair), expected, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    'loss', ['LogSpaceKLDivergence', 'LogSpaceDKDLoss', 'LogSpaceBinaryKLDivergence']
+)
 @pytest.mark.parametrize(
     ('key', 'value'),
     [

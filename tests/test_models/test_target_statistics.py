@@ -141,3 +141,11 @@ def test_classes_under_a_sigmoid_each_have_an_entropy_each():
         p = 1 / (1 + (-logits / TAU).exp())
         expected = -(p * p.log() + (1 - p) * (1 - p).log()).sum(dim=1).mean()
         assert found[f'{name}_entropy'].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_large_maps_are_compared_as_small_ones_are():
+    """In parts, of which a map of two images has two."""
+    before, after = torch.randn(2, 2, 5, 1000, 600).unbind()
+    images = [(b[None], a[None]) for b, a in zip(before, after, strict=True)]
+    whole, parts = compare_targets([(before, after)], TAU), compare_targets(images, TAU)
+    torch.testing.assert_close(whole, parts)

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-# Logits are compared in parts of about this many elements.
-_MAX_ELEMENTS = 2**22
+from ...utils.parts import in_parts
 
 
 @torch.no_grad()
@@ -25,28 +24,21 @@ def compare_targets(
         nats, and ``top1_agreement``, the share of samples whose top class stayed;
         scalars.
     """
-    # A part at a time, since a copy of all logits of a map is large.
-    pairs = [part for pair in pairs for part in zip(*map(_split, pair), strict=True)]
-    same = [b.argmax(dim=1) == a.argmax(dim=1) for b, a in pairs]
-    return {
-        'teacher_entropy': _mean([_entropy(before, tau, use_sigmoid) for before, _ in pairs]),
-        'simplified_entropy': _mean([_entropy(after, tau, use_sigmoid) for _, after in pairs]),
-        'top1_agreement': _mean(same),
-    }
 
+    def compare(before: Tensor, after: Tensor) -> Tensor:
+        same = before.argmax(dim=1) == after.argmax(dim=1)
+        entropies = [_entropy(logits, tau, use_sigmoid) for logits in (before, after)]
+        return torch.stack([*entropies, same.float()], dim=1)
 
-def _split(logits: Tensor) -> tuple[Tensor, ...]:
-    return logits.split(max(1, _MAX_ELEMENTS // logits[0].numel()))
+    # A copy of all logits of a map is large.
+    found = [in_parts(compare, *pair, row_size=pair[0][0].numel()) for pair in pairs]
+    means = torch.cat([x.transpose(0, 1).flatten(1) for x in found], dim=1).mean(dim=1)
+    return dict(
+        zip(('teacher_entropy', 'simplified_entropy', 'top1_agreement'), means, strict=True)
+    )
 
 
 def _entropy(logits: Tensor, tau: float, use_sigmoid: bool) -> Tensor:
     soft = logits.float() / tau
-    if use_sigmoid:
-        parts = torch.special.entr(soft.sigmoid()) + torch.special.entr((-soft).sigmoid())
-    else:
-        parts = torch.special.entr(soft.softmax(dim=1))
-    return parts.sum(dim=1)
-
-
-def _mean(values: list[Tensor]) -> Tensor:
-    return torch.cat([value.flatten() for value in values]).mean(dtype=torch.float32)
+    p = torch.cat([soft, -soft], dim=1).sigmoid() if use_sigmoid else soft.softmax(dim=1)
+    return torch.special.entr(p).sum(dim=1)
