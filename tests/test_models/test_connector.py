@@ -289,8 +289,8 @@ class Largest(TorchDispatchMode):
         ('samples', (128, 21000), 128 * 21000),
         # Four heads of 16, and no more for each class; the weights would be 4 * 1000 * 1000.
         ('classes', (2, 1000), 2 * 1000 * 64),
-        # As many locations as classes: heads of the logits' width.
-        ('samples', (1, 19, 40, 40), 4 * 24 * 1600),
+        # Four heads, and at most 64 keys for each location.
+        ('samples', (1, 19, 40, 40), 4 * 64 * 1600),
     ],
 )
 def test_memory_is_linear_in_the_classes_and_in_the_locations(attend_over, shape, limit):

@@ -8,17 +8,15 @@ from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
 from ...utils import expect, is_integer, is_number
-from .attention import ClassAttention, SampleAttention, in_parts
-from .logit_checks import check_first_batch, check_logits
+from ...utils.parts import in_parts
+from .attention import ClassAttention, SampleAttention
+from .logit_checks import check_logits
 
 _ATTENTION = dict(samples=SampleAttention, classes=ClassAttention)
 _SOFTENINGS = ('log_softmax', 'scale')
 # The values of the attention are clamped to this far below certainty, in nats, so that a
 # class masked by a large negative number cannot dominate an average.
 _MAX_GAP = 30.0
-# Above this number of elements, maps are simplified in parts, and recomputed in the
-# backward pass.
-_MAX_MAP_ELEMENTS = 2**22
 
 
 @MODELS.register_module()
@@ -177,7 +175,8 @@ class AttentionSimplifierConnector(BaseConnector):
             classes; rows sum to 1.
         """
         logits = logits.to(self.attention.q.weight.dtype)
-        return self.attention.get_weights(self._soften(logits, self.current_factor))
+        soft = self._soften(logits, self.current_factor)
+        return self.attention.get_weights(soft, soft)
 
     def forward_train(self, feature: Tensor) -> Tensor:
         """Simplifies teacher logits.
@@ -190,34 +189,35 @@ class AttentionSimplifierConnector(BaseConnector):
             the parameters are).
 
         Raises:
-            ValueError: The parameters were cast to half precision, or the logits have
-                another shape, are empty, or contain NaN or Inf.
+            ValueError: In the first call: the parameters were cast to half precision, or
+                the logits have another shape, are empty, or contain NaN or Inf.
         """
-        check_logits(self, feature)
         if not self._is_checked:
-            check_first_batch(self, feature)
+            check_logits(self, feature)
             self._is_checked = True
-        simplify = partial(self._simplify, factor=self.current_factor)
         # Half precision would round away the small differences that λ makes.
         with torch.autocast(feature.device.type, enabled=False):
             logits = feature.to(self.attention.q.weight.dtype)
-            # The images of maps are independent of each other, the samples of a batch are not.
-            rows = max(1, _MAX_MAP_ELEMENTS * len(logits) // logits.numel())
-            rows = rows if logits.dim() > 2 else len(logits)
-            simplified = in_parts(simplify, logits, rows)
+            factor = self.current_factor
+            if logits.dim() > 2:  # Images are independent, the samples of a batch are not.
+                simplify = partial(self._simplify_map, factor=factor)
+                simplified = in_parts(simplify, logits, row_size=logits[0].numel())
+            else:
+                simplified = self._simplify(logits, factor)
         if self.training and simplified.requires_grad:
             self._awaits_gradient = True
             simplified.register_hook(self._count_step)
         return simplified
 
-    def _simplify(self, logits: Tensor, factor: float) -> Tensor:
+    def _simplify_map(self, logits: Tensor, factor: float) -> Tensor:
         # The samples of a map are its locations: (N, locations, C).
-        is_map = logits.dim() > 2
-        soft = self._soften(logits.flatten(2).transpose(1, 2) if is_map else logits, factor)
+        simplified = self._simplify(logits.flatten(2).mT, factor)
+        # As the logits of a convolution are: mmrazor's losses of maps take views.
+        return simplified.mT.reshape(logits.shape).contiguous()
+
+    def _simplify(self, logits: Tensor, factor: float) -> Tensor:
+        soft = self._soften(logits, factor)
         change = self.attention(soft) - soft
-        if is_map:
-            # As the logits of a convolution are: mmrazor's losses of maps take views.
-            change = change.transpose(1, 2).reshape(logits.shape).contiguous()
         # One product of numbers, since each operator takes time.
         weighted = self.tau * self.max_lam * self._get_share() * change
         return weighted.add_(logits, alpha=factor)
