@@ -7,11 +7,14 @@ from inspect import signature
 from typing import Any
 
 from mmrazor.models.distillers import ConfigurableDistiller
-from mmrazor.models.losses import WSLD
 
 from ...utils import error_context
-from ..losses.labels import expect_class_indices
 from .pyramids import get_loss
+
+_LABELS = (
+    '; gt_labels of class indices, which Mixup, CutMix (batch_augments, or train_cfg.augments), '
+    'to_onehot and multi-label targets do not have, and KLDivergence does not need'
+)
 
 
 @contextlib.contextmanager
@@ -63,11 +66,8 @@ def name_loss(distiller: Any) -> Iterator[None]:
             loss = copy.deepcopy(distiller.distill_losses[name])
             kind = type(get_loss(distiller, name)).__name__
             expected = f'records that the step makes, of shapes that {kind} takes'
+            expected += _LABELS if 'gt_labels' in mapping else ''
             with error_context(f'distiller.loss_forward_mappings.{name}', mapping, expected):
-                records = {k: distiller.get_record(**record) for k, record in mapping.items()}
-                if isinstance(loss, WSLD):  # Our own losses check their labels themselves.
-                    labels = records['gt_labels']
-                    expect_class_indices('gt_labels', labels, len(records['student']))
-                loss(**records)
+                loss(**{k: distiller.get_record(**record) for k, record in mapping.items()})
         with error_context('distiller', type(distiller).__name__, 'losses that can be computed'):
             raise error

@@ -6,7 +6,6 @@ from mmrazor.models.losses import DKDLoss
 from mmrazor.registry import MODELS
 from torch import Tensor
 
-from .labels import expect_class_indices
 from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau, elementwise_kl
 
 
@@ -72,11 +71,7 @@ class LogSpaceDKDLoss(DKDLoss):
 
         Returns:
             Tensor: A scalar, or (N,) for ``reduction='none'``.
-
-        Raises:
-            ValueError: The labels are soft, as with Mixup, or several per sample.
         """
-        expect_class_indices(f'{type(self).__name__}: gt_labels', gt_labels, len(preds_S))
         # Both networks and both divergences at once, (2, N, 2 + C): each operator costs time.
         logits = torch.stack([at_least_float32(preds_S), at_least_float32(preds_T)]) / self.tau
         labels = gt_labels.reshape(1, -1, 1).expand(2, -1, -1)
