@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from inspect import signature
 from typing import Any
 
 import torch
@@ -11,10 +12,9 @@ from torch import nn
 from ...utils import error_context, expect
 from ..losses import LogSpaceDKDLoss, LogSpaceKLDivergence
 
-# The log-space version of a loss, and the arguments that both have.
-_LOG_SPACE = {
-    losses.KLDivergence: (LogSpaceKLDivergence, ('tau', 'reduction', 'loss_weight')),
-    losses.DKDLoss: (LogSpaceDKDLoss, ('tau', 'reduction', 'loss_weight', 'alpha', 'beta')),
+_LOG_SPACE: dict[type[nn.Module], type[nn.Module]] = {
+    losses.KLDivergence: LogSpaceKLDivergence,
+    losses.DKDLoss: LogSpaceDKDLoss,
 }
 _DKD_SUMS = (
     "{key}: mmrazor's DKDLoss sums over the batch for reduction={reduction!r}, and so does SKD; "
@@ -42,8 +42,9 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
     detach = getattr(loss, 'teacher_detach', False)
     expect(isinstance(detach, bool), f'{key}.teacher_detach', detach, 'True or False')
     if type(loss) in _LOG_SPACE:
-        log_space, names = _LOG_SPACE[type(loss)]
-        arguments = {argument: getattr(loss, argument) for argument in names}
+        log_space = _LOG_SPACE[type(loss)]
+        shared = vars(loss).keys() & signature(log_space).parameters.keys()
+        arguments = {argument: getattr(loss, argument) for argument in sorted(shared)}
         if type(loss) is losses.DKDLoss and loss.reduction in ('mean', 'none'):
             arguments['reduction'] = 'sum'
             warnings.warn(_DKD_SUMS.format(key=key, reduction=loss.reduction), stacklevel=2)
@@ -64,7 +65,7 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
 
 def _make_contiguous(loss: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
     """Before CWD, which takes views: maps in channels_last, as SegFormer's, have none."""
-    return tuple(x.contiguous() for x in args), {k: x.contiguous() for k, x in kwargs.items()}
+    return args, {key: maps.contiguous() for key, maps in kwargs.items()}
 
 
 def _is_equal(loss: nn.Module, replacement: nn.Module) -> bool:
