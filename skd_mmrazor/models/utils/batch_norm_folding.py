@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 
 def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
@@ -37,7 +38,7 @@ def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
 
 
 class _CountUses(TorchDispatchMode):
-    """Counts the operators that read each tensor, by the tensor's ``id``."""
+    """Counts how often each argument is given to an operator, by its ``id``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,9 +47,7 @@ class _CountUses(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        for value in (*args, *(kwargs or {}).values()):
-            for tensor in value if isinstance(value, (list, tuple)) else (value,):
-                self.uses[id(tensor)] += isinstance(tensor, Tensor)
+        self.uses.update(id(value) for value in tree_flatten((args, kwargs))[0])
         return func(*args, **(kwargs or {}))
 
 

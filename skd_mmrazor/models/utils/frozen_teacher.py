@@ -1,5 +1,6 @@
 """A copy of a teacher that computes what its recorders need, and no more."""
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import torch
 from mmrazor.models.task_modules.recorder import RecorderManager
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 from .batch_norm_folding import fold_batch_norm
 
@@ -47,14 +49,14 @@ class FrozenTeacher:
         """
         if self._memory_format and isinstance(inputs, Tensor) and inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=self._memory_format)
-        if self.dtype is None:
+        device = next(self.module.parameters()).device.type
+        # Without a precision of its own it runs in that of the step.
+        precision = torch.autocast(device, dtype=self.dtype) if self.dtype else None
+        with precision or contextlib.nullcontext():
             self._run(inputs, data_samples, mode=self.mode)
-        else:
-            with torch.autocast(next(self.module.parameters()).device.type, dtype=self.dtype):
-                self._run(inputs, data_samples, mode=self.mode)
         if self.dtype or self._memory_format:
             for buffer in self._buffers().values():
-                buffer[:] = [_plain(record) for record in buffer]
+                buffer[:] = tree_map_only(Tensor, _plain, buffer)
 
     @torch.no_grad()
     def record(self, inputs: Any, data_samples: Any) -> dict[str, list]:
@@ -96,15 +98,10 @@ class FrozenTeacher:
         return {name: r.data_buffer for name, r in self._recorders.recorders.items()}
 
 
-def _plain(record: Any) -> Any:
-    """Makes tensors contiguous, and those of half precision float32."""
-    if isinstance(record, (list, tuple)):
-        return type(record)(_plain(value) for value in record)
-    if not isinstance(record, Tensor):
-        return record
-    if record.dtype in (torch.float16, torch.bfloat16):
-        record = record.float()
-    return record.contiguous()
+def _plain(record: Tensor) -> Tensor:
+    """Makes a tensor contiguous, and float32 if it is in half precision."""
+    is_half = record.dtype in (torch.float16, torch.bfloat16)
+    return (record.float() if is_half else record).contiguous()
 
 
 # Differences above these, relative to the largest expected value, are not rounding: in
@@ -116,7 +113,7 @@ def difference(found: Any, expected: Any) -> float:
     """The largest relative difference between two records.
 
     Args:
-        found (Any): A tensor, a list or tuple of them, or something else.
+        found (Any): A tensor, a list, tuple or dict of them, or something else.
         expected (Any): The value that ``found`` is compared with.
 
     Returns:
@@ -124,16 +121,13 @@ def difference(found: Any, expected: Any) -> float:
         its tensor; infinite where their numbers or shapes differ. Values that are
         not tensors are not compared.
     """
-    if isinstance(expected, (list, tuple)):
-        if not isinstance(found, (list, tuple)) or len(found) != len(expected):
-            return math.inf
-        return max(map(difference, found, expected), default=0.0)
-    if not isinstance(expected, Tensor):
-        return 0.0
-    if not isinstance(found, Tensor) or found.shape != expected.shape:
+    (found, form), (expected, expected_form) = tree_flatten(found), tree_flatten(expected)
+    pairs = [(f, e) for f, e in zip(found, expected, strict=False) if isinstance(e, Tensor)]
+    if form != expected_form or any(getattr(f, 'shape', None) != e.shape for f, e in pairs):
         return math.inf
-    if not expected.numel():
-        return 0.0
-    expected = expected.float()
-    error = (found.float() - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
+    return max((_get_error(f.float(), e.float()) for f, e in pairs if e.numel()), default=0.0)
+
+
+def _get_error(found: Tensor, expected: Tensor) -> float:
+    error = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
     return error.nan_to_num(nan=math.inf, posinf=math.inf).item()
