@@ -37,9 +37,9 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         ValueError: The config is not that of a loss of logits, the name is taken, or a
             model lacks the module of its logits.
     """
-    managers = [getattr(distiller, f'{side}_recorders').recorders for side in SIDES]
+    recorders = {side: getattr(distiller, f'{side}_recorders').recorders for side in SIDES}
     expected = "no 'loss_skd', which SKDDistiller adds"
-    for part in (distiller.distill_losses, *managers):
+    for part in (distiller.distill_losses, *recorders.values()):
         expect('loss_skd' not in part, 'distiller: names', list(part), expected)
     modules = [records.get_logits_module(side) for side in SIDES]
     widths = [get_width(module) for module in modules]
@@ -51,7 +51,6 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         cfg = _get_default_loss(head, modules[0])
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
-    arguments = LOGITS.get(type(loss), ('', ''))
     expect(type(loss) in LOGITS, 'distiller.logit_loss', cfg, 'a loss of logits')
     names = find_logits_modules(records.models['student'])
     if len(names) > 1 and records.logits_modules['student'] == names[0]:
@@ -63,10 +62,10 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         )
     distiller.distill_losses['loss_skd'] = loss
     mapping = {}
-    for side, argument, recorders in zip(SIDES, arguments, managers, strict=True):
+    for side, argument in zip(SIDES, LOGITS[type(loss)], strict=True):
         model, source = records.models[side], records.logits_modules[side]
-        recorders['loss_skd'] = ModuleOutputsRecorder(source)
-        recorders['loss_skd'].initialize(model)
+        recorders[side]['loss_skd'] = recorder = ModuleOutputsRecorder(source)
+        recorder.initialize(model)
         mapping[argument] = dict(recorder='loss_skd', from_student=side == 'student')
         # The heads of mmdetection are called for each level.
         if hasattr(get_head(model, source), 'cls_out_channels'):
