@@ -76,13 +76,12 @@ def load_what_fits(original: Callable) -> Callable:
         trains = isinstance(self._train_loop, BaseLoop)
         evaluates = isinstance(self._val_loop, BaseLoop) or isinstance(self._test_loop, BaseLoop)
         whole = _RESUMING.get() or (evaluates and not trains)
-        expect = tensors.expect_all if whole else tensors.expect_some
         names = get_weights(checkpoint)
         for part, (prefix, module) in _get_parts(model).items():
             if module not in _LOADED_TEACHERS or any(n.startswith(prefix) for n in names):
-                expect(f'{part} ({describe(module)})', prefix, checkpoint)
+                tensors.expect_fit(f'{part} ({describe(module)})', prefix, checkpoint, whole)
         if _RESUMING.get():
-            tensors.expect_all('model', checkpoint=checkpoint)
+            tensors.expect_fit('model', checkpoint=checkpoint)
         return checkpoint
 
     return load
@@ -128,7 +127,7 @@ def initialize_with_what_fits(original: Callable) -> Callable:
             original(self, module)
         except AssertionError as error:
             raise ValueError(f'{tensors.key} does not fit: {error}') from error
-        tensors.expect_some(f'module ({describe(module)})')
+        tensors.expect_fit(f'module ({describe(module)})', whole=False)
 
     return call
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-from typing import NoReturn
 
 from mmengine.logging import print_log
 from mmengine.runner import load_checkpoint
@@ -30,70 +29,57 @@ class LoadedTensors:
             if isinstance(tensor, Tensor) and not name.endswith('num_batches_tracked')
         }
 
-    def expect_all(self, part: str, prefix: str = '', checkpoint: dict | None = None) -> None:
-        """Expects every parameter and buffer to have been loaded.
+    def expect_fit(
+        self, part: str, prefix: str = '', checkpoint: dict | None = None, whole: bool = True
+    ) -> None:
+        """Expects parameters and buffers to have been loaded.
 
         Args:
             part (str): What to call them in errors.
             prefix (str): How their names begin. Defaults to all.
             checkpoint (dict, optional): What was loaded, to look for the reason.
+            whole (bool): Whether all are expected, or some weight of two or more
+                dimensions, and a warning for the others. Defaults to True.
 
         Raises:
             ValueError: Names the checkpoint, how many fit, and the first that does
                 not.
         """
-        loaded = self._get_loaded(prefix)
-        if not all(loaded.values()):
-            self._fail(part, prefix, loaded, 'all were expected', checkpoint)
-
-    def expect_some(self, part: str, prefix: str = '', checkpoint: dict | None = None) -> None:
-        """Expects some weight of two or more dimensions to have been loaded.
-
-        Args:
-            part (str): What to call them in errors.
-            prefix (str): How their names begin. Defaults to all.
-            checkpoint (dict, optional): What was loaded, to look for the reason.
-
-        Raises:
-            ValueError: Names the checkpoint, how many fit, and the first that does
-                not.
-        """
-        loaded = self._get_loaded(prefix)
-        weights = [name for name in loaded if self._before[name][0].dim() > 1] or list(loaded)
-        if loaded and not any(loaded[name] for name in weights):
-            expected = 'some of two or more dimensions were expected'
-            self._fail(part, prefix, loaded, expected, checkpoint)
-        if not all(loaded.values()):
-            fit = f'{sum(loaded.values())} of the {len(loaded)} parameters and buffers'
-            name = next(name for name in loaded if not loaded[name])
-            message = f'{self.key} fits {fit} of the {part}; the first that does not is {name!r}.'
-            print_log(message, 'current', logging.WARNING)
-
-    def _get_loaded(self, prefix: str) -> dict[str, bool]:
-        return {
+        loaded = {
             name: tensor._version > version
             for name, (tensor, version) in self._before.items()
             if name.startswith(prefix)
         }
-
-    def _fail(
-        self, part: str, prefix: str, loaded: dict, expected: str, checkpoint: dict | None
-    ) -> NoReturn:
-        name = next(name for name in loaded if not loaded[name])
-        message = (
-            f'{self.key} does not fit the {part}: {sum(loaded.values())} of its {len(loaded)} '
-            f'parameters and buffers fit, {expected}. The first that does not fit is {name!r}'
+        missing = [name for name in loaded if not loaded[name]]
+        if not missing:
+            return
+        count = len(loaded) - len(missing)
+        weights = [name for name in loaded if self._before[name][0].dim() > 1] or list(loaded)
+        if not whole and any(loaded[name] for name in weights):
+            message = (
+                f'{self.key} fits {count} of the {len(loaded)} parameters and buffers of the '
+                f'{part}; the first that does not is {missing[0]!r}.'
+            )
+            print_log(message, 'current', logging.WARNING)
+            return
+        expected = 'all were' if whole else 'some of two or more dimensions were'
+        reason = '' if checkpoint is None else self._explain(missing[0], prefix, checkpoint)
+        raise ValueError(
+            f'{self.key} does not fit the {part}: {count} of its {len(loaded)} parameters and '
+            f'buffers fit, {expected} expected. The first that does not fit is {missing[0]!r}'
+            f'{reason}.'
         )
-        if checkpoint is not None:
-            found = get_weights(checkpoint)
-            here = tuple(self._before[name][0].shape)
-            if isinstance(there := found.get(name), Tensor):
-                message += f': {tuple(there.shape)}, not {here}'
-            else:
-                message += ', which is not in the file' if there is None else ', which is no tensor'
-            if prefix and there is None and name.removeprefix(prefix) in found:
-                message += f'; its names lack {prefix!r}, as those of a model by itself do'
-        raise ValueError(f'{message}.')
+
+    def _explain(self, name: str, prefix: str, checkpoint: dict) -> str:
+        found = get_weights(checkpoint)
+        there = found.get(name)
+        if isinstance(there, Tensor):
+            return f': {tuple(there.shape)}, not {tuple(self._before[name][0].shape)}'
+        if there is not None:
+            return ', which is no tensor'
+        is_alone = prefix != '' and name.removeprefix(prefix) in found
+        hint = f'; its names lack {prefix!r}, as those of a model by itself do' if is_alone else ''
+        return f', which is not in the file{hint}'
 
 
 def get_weights(checkpoint: dict) -> dict[str, Tensor]:
@@ -123,7 +109,7 @@ def load_whole(model: nn.Module, filename: str, part: str = 'model', key: str = 
     """
     tensors = LoadedTensors(model, key or repr(str(filename)))
     checkpoint = load_checkpoint(model, str(filename), map_location='cpu')
-    tensors.expect_all(f'{part} ({describe(model)})', checkpoint=checkpoint)
+    tensors.expect_fit(f'{part} ({describe(model)})', checkpoint=checkpoint)
     return checkpoint
 
 
@@ -145,7 +131,7 @@ def load_exactly(model: nn.Module, weights: dict[str, Tensor], part: str, key: s
     with contextlib.suppress(RuntimeError):
         unused = model.load_state_dict(weights, strict=False).unexpected_keys
     name = f'{part} ({describe(model)})'
-    tensors.expect_all(name, checkpoint=weights)
+    tensors.expect_fit(name, checkpoint=weights)
     if unused:
         raise ValueError(
             f'{key} does not fit the {name}: it has {len(unused)} more parameters and buffers. '
