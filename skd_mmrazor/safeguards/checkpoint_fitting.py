@@ -19,7 +19,6 @@ may have the right length by chance, so only weights of two or more dimensions c
 as part of it. A teacher that ``teacher_ckpt`` has loaded need not be in the checkpoint.
 """
 
-import contextvars
 import functools
 import pickle
 import weakref
@@ -35,7 +34,6 @@ from ..compat.patches import safeguards
 from ..engine.hooks import SimplifierMigrationHook
 from .loaded_tensors import LoadedTensors, describe, get_weights, load_whole
 
-_RESUMING = contextvars.ContextVar('_RESUMING', default=False)
 _LOADED_TEACHERS: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
@@ -75,12 +73,12 @@ def load_what_fits(original: Callable) -> Callable:
         checkpoint = original(self, filename, *args, **kwargs)
         trains = isinstance(self._train_loop, BaseLoop)
         evaluates = isinstance(self._val_loop, BaseLoop) or isinstance(self._test_loop, BaseLoop)
-        whole = _RESUMING.get() or (evaluates and not trains)
+        whole = self._resume or (evaluates and not trains)
         names = get_weights(checkpoint)
         for part, (prefix, module) in _get_parts(model).items():
             if module not in _LOADED_TEACHERS or any(n.startswith(prefix) for n in names):
                 tensors.expect_fit(f'{part} ({describe(module)})', prefix, checkpoint, whole)
-        if _RESUMING.get():
+        if self._resume:
             tensors.expect_fit('model', checkpoint=checkpoint)
         return checkpoint
 
@@ -96,7 +94,7 @@ def resume_whole_model(original: Callable) -> Callable:
 
     @functools.wraps(original)
     def resume(self: Runner, filename: str, *args: Any, **kwargs: Any) -> None:
-        token = _RESUMING.set(True)
+        self._resume = True  # mmengine sets it only where the config says so.
         try:
             original(self, filename, *args, **kwargs)
         except (OSError, pickle.UnpicklingError):
@@ -106,8 +104,6 @@ def resume_whole_model(original: Callable) -> Callable:
                 f'{filename!r} cannot be resumed from, expected a checkpoint of the same config. '
                 f'{type(error).__name__}: {error}'
             ) from error
-        finally:
-            _RESUMING.reset(token)
 
     return resume
 
