@@ -2,7 +2,6 @@
 
 import contextlib
 import warnings
-from inspect import signature
 from typing import Any
 
 import torch
@@ -12,9 +11,10 @@ from torch import nn
 from ...utils import error_context, expect
 from ..losses import LogSpaceDKDLoss, LogSpaceKLDivergence
 
-_LOG_SPACE: dict[type[nn.Module], type[nn.Module]] = {
-    losses.KLDivergence: LogSpaceKLDivergence,
-    losses.DKDLoss: LogSpaceDKDLoss,
+# The log-space version of a loss, and the arguments that both have.
+_LOG_SPACE = {
+    losses.KLDivergence: (LogSpaceKLDivergence, ('tau', 'reduction', 'loss_weight')),
+    losses.DKDLoss: (LogSpaceDKDLoss, ('tau', 'reduction', 'loss_weight', 'alpha', 'beta')),
 }
 _DKD_SUMS = (
     "{key}: mmrazor's DKDLoss sums over the batch for reduction={reduction!r}, and so does SKD; "
@@ -42,9 +42,8 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
     detach = getattr(loss, 'teacher_detach', False)
     expect(isinstance(detach, bool), f'{key}.teacher_detach', detach, 'True or False')
     if type(loss) in _LOG_SPACE:
-        log_space = _LOG_SPACE[type(loss)]
-        shared = vars(loss).keys() & signature(log_space).parameters.keys()
-        arguments = {argument: getattr(loss, argument) for argument in sorted(shared)}
+        log_space, names = _LOG_SPACE[type(loss)]
+        arguments = {argument: getattr(loss, argument) for argument in names}
         if type(loss) is losses.DKDLoss and loss.reduction in ('mean', 'none'):
             arguments['reduction'] = 'sum'
             warnings.warn(_DKD_SUMS.format(key=key, reduction=loss.reduction), stacklevel=2)
