@@ -75,12 +75,10 @@ class FrozenTeacherHook(Hook):
         compile: bool | dict[str, Any] = False,
         eval_mode: bool = False,
     ) -> None:
-        for key, value in (
-            ('fold_bn', fold_bn),
-            ('skip_loss', skip_loss),
-            ('channels_last', channels_last),
-            ('eval_mode', eval_mode),
-        ):
+        switches = dict(
+            fold_bn=fold_bn, skip_loss=skip_loss, channels_last=channels_last, eval_mode=eval_mode
+        )
+        for key, value in switches.items():
             expect(isinstance(value, bool), f'{_NAME}: {key}', value, 'True or False')
         known = dtype in (None, 'bfloat16', 'float16')
         expect(known, f'{_NAME}: dtype', dtype, "None, 'bfloat16' or 'float16'")

@@ -49,10 +49,11 @@ class FrozenTeacher:
         """
         if self._memory_format and isinstance(inputs, Tensor) and inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=self._memory_format)
-        device = next(self.module.parameters()).device.type
-        # Without a precision of its own it runs in that of the step.
-        precision = torch.autocast(device, dtype=self.dtype) if self.dtype else None
-        with precision or contextlib.nullcontext():
+        precision: Any = contextlib.nullcontext()  # That of the step.
+        if self.dtype:
+            device = next(self.module.parameters()).device.type
+            precision = torch.autocast(device, dtype=self.dtype)
+        with precision:
             self._run(inputs, data_samples, mode=self.mode)
         if self.dtype or self._memory_format:
             for buffer in self._buffers().values():
