@@ -63,14 +63,10 @@ def read_checkpoint_safely(original: Callable) -> staticmethod:
     def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> dict:
         with reading(filename):
             checkpoint = original(filename, *args, **kwargs)
-            if not isinstance(checkpoint, dict):
-                raise TypeError(f'it is a {type(checkpoint).__name__}, not a dict')
-            state = checkpoint.get('state_dict', checkpoint)
-            if not isinstance(state, dict):
-                raise TypeError(f'its state_dict is a {type(state).__name__}, not a dict')
-            for name in state:
-                if not isinstance(name, str):
-                    raise TypeError(f'its state_dict has {name!r}, which is no name of a weight')
+            is_dict = isinstance(checkpoint, dict)
+            state = checkpoint.get('state_dict', checkpoint) if is_dict else None
+            if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+                raise TypeError('it has no dict of weights by their names')
         if isinstance(checkpoint.get('meta'), dict):
             # To find the number of GPUs of an old format, mmengine executes it.
             checkpoint['meta'].pop('config', None)
