@@ -1,5 +1,6 @@
 """Batch norm folded into the convolutions that feed it."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -53,41 +54,37 @@ class _CountUses(TorchDispatchMode):
 
 @torch.no_grad()
 def _find_pairs(model: nn.Module, run: Callable[[], Any]) -> list[tuple[Any, Any]]:
-    mode = _CountUses()
+    mode, calls = _CountUses(), Counter[nn.Module]()
     # The outputs are kept alive: the id of a deleted tensor may be reused.
     sources: dict[int, tuple[nn.Module, Tensor]] = {}
-    pairs: list[tuple[Any, Any, int]] = []
-    calls: Counter = Counter()
+    pairs: list[tuple[nn.Module, nn.Module, int]] = []
 
-    def leave_conv(conv: nn.Module, args: tuple, output: Tensor) -> None:
-        calls[conv] += 1
-        sources[id(output)] = (conv, output)
-        mode.uses[id(output)] = 0
+    def leave(module: nn.Module, args: tuple, output: Tensor) -> None:
+        calls[module] += 1
+        if not isinstance(module, _BatchNorm):
+            sources[id(output)] = (module, output)
+            mode.uses[id(output)] = 0
+        elif id(args[0]) in sources:
+            pairs.append((sources[id(args[0])][0], module, id(args[0])))
 
-    def enter_norm(norm: nn.Module, args: tuple) -> None:
-        calls[norm] += 1
-        if id(args[0]) in sources:
-            pairs.append((sources[id(args[0])][0], norm, id(args[0])))
-
-    handles = []
-    for module in model.modules():
-        if module._forward_hooks or module._forward_pre_hooks:
-            continue
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-            handles.append(module.register_forward_hook(leave_conv))
-        elif isinstance(module, _BatchNorm) and module.affine and module.track_running_stats:
-            handles.append(module.register_forward_pre_hook(enter_norm))
-    try:
-        with mode:
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with contextlib.ExitStack() as hooks:
+        for module in filter(_is_candidate, model.modules()):
+            hooks.enter_context(module.register_forward_hook(leave))
+        hooks.enter_context(mode)
+        run()
     return [
         (conv, norm)
         for conv, norm, output in pairs
-        if calls[conv] == calls[norm] == mode.uses[output] == 1 and not norm.training
+        if calls[conv] == calls[norm] == mode.uses[output] == 1
     ]
+
+
+def _is_candidate(module: nn.Module) -> bool:
+    if module._forward_hooks or module._forward_pre_hooks:
+        return False
+    if isinstance(module, _BatchNorm):
+        return module.affine and module.track_running_stats and not module.training
+    return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
