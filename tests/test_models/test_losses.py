@@ -201,6 +201,16 @@ def test_gradients_are_finite_for_confident_logits(loss, student, teacher, dtype
         assert value == 0
 
 
+@pytest.mark.parametrize('tau', TAUS)
+def test_binary_kl_equals_the_formula(tau):
+    """The mean over samples and locations of the sum over classes."""
+    s, t = logits(3, 7, 2), logits(3, 7, 2)
+    q, p = (1 / (1 + (-z / tau).exp()) for z in (s, t))
+    expected = tau**2 * (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(1).mean()
+    found = LogSpaceBinaryKLDivergence(tau, loss_weight=0.7)(s, t)
+    torch.testing.assert_close(found, 0.7 * expected)
+
+
 def test_unlikely_classes_are_compared_to_the_precision_of_float32():
     """As the background of a detector, where the terms of a divergence nearly cancel."""
     s, t = (torch.randn(50, 80, 2) - 6 for _ in range(2))
