@@ -11,7 +11,9 @@ from torch.utils.checkpoint import checkpoint
 MAX_ELEMENTS = 2**22
 
 
-def in_parts(function: Callable[..., Tensor], *batches: Tensor, row_size: int) -> Tensor:
+def in_parts(
+    function: Callable[..., Tensor], *batches: Tensor, row_size: int | None = None
+) -> Tensor:
     """Applies a function to batches, in parts if they are large.
 
     The parts are computed again in the backward pass, so that autograd keeps the
@@ -21,12 +23,13 @@ def in_parts(function: Callable[..., Tensor], *batches: Tensor, row_size: int) -
         function (Callable): Maps rows of the batches to a batch, and draws no random
             numbers.
         *batches (Tensor): Batches of the same length.
-        row_size (int): How many elements the function makes of a row.
+        row_size (int, optional): How many elements the function makes of a row. Defaults to
+            None: as many as the row has.
 
     Returns:
         Tensor: The results, concatenated.
     """
-    rows = max(1, MAX_ELEMENTS // row_size)
+    rows = max(1, MAX_ELEMENTS // (row_size or batches[0].shape[1:].numel()))
     if len(batches[0]) <= rows:
         return function(*batches)
     options: dict[str, Any] = dict(use_reentrant=False, preserve_rng_state=False)

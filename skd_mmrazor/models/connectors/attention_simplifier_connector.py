@@ -200,8 +200,7 @@ class AttentionSimplifierConnector(BaseConnector):
             logits = feature.to(self.attention.q.weight.dtype)
             factor = self.current_factor
             if logits.dim() > 2:  # Images are independent, the samples of a batch are not.
-                simplify = partial(self._simplify_map, factor=factor)
-                simplified = in_parts(simplify, logits, row_size=logits[0].numel())
+                simplified = in_parts(partial(self._simplify_map, factor=factor), logits)
             else:
                 simplified = self._simplify(logits, factor)
         if self.training and simplified.requires_grad:

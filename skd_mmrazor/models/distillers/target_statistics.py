@@ -31,7 +31,7 @@ def compare_targets(
         return torch.stack([*entropies, same.float()], dim=1)
 
     # A copy of all logits of a map is large.
-    found = [in_parts(compare, *pair, row_size=pair[0][0].numel()) for pair in pairs]
+    found = [in_parts(compare, *pair) for pair in pairs]
     means = torch.cat([x.transpose(0, 1).flatten(1) for x in found], dim=1).mean(dim=1)
     return dict(
         zip(('teacher_entropy', 'simplified_entropy', 'top1_agreement'), means, strict=True)

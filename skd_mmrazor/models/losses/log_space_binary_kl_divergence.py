@@ -57,7 +57,7 @@ class LogSpaceBinaryKLDivergence(nn.Module):
         # Large logits are compared in parts, since all that autograd would keep of those of a
         # detector takes more memory than the rest of the step.
         logits = (at_least_float32(preds).flatten() for preds in (preds_S, preds_T))
-        total = in_parts(self._sum_kl, *logits, row_size=1).sum()
+        total = in_parts(self._sum_kl, *logits).sum()
         weight = self.loss_weight * self.tau**2
         return weight * preds_S.shape[1] / preds_S.numel() * total
 
