@@ -1,16 +1,17 @@
 """The distillation loss of independent (sigmoid) classes."""
 
-import torch.nn.functional as F
+from collections.abc import Iterator
+from typing import Any
+
+import torch
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from ...utils.parts import in_parts
-from .log_space_kl_divergence import (
-    at_least_float32,
-    check_entropy_grad,
-    check_tau,
-    weigh_gradient,
-)
+from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau
+
+# The logits are summed in parts of this many elements, which fit into a cache.
+_MAX_ELEMENTS = 2**17
 
 
 @MODELS.register_module()
@@ -54,17 +55,51 @@ class LogSpaceBinaryKLDivergence(nn.Module):
         Returns:
             Tensor: A scalar.
         """
-        # Large logits are compared in parts, since all that autograd would keep of those of a
-        # detector takes more memory than the rest of the step.
-        logits = (at_least_float32(preds).flatten() for preds in (preds_S, preds_T))
-        total = in_parts(self._sum_kl, *logits).sum()
+        student, teacher = at_least_float32(preds_S), at_least_float32(preds_T)
+        total = _BinaryKL.apply(student, teacher, self.tau, self.entropy_grad)
         weight = self.loss_weight * self.tau**2
         return weight * preds_S.shape[1] / preds_S.numel() * total
 
-    def _sum_kl(self, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = student / self.tau, teacher / self.tau
-        p = teacher.sigmoid()
-        # -p log σ(x) - (1 - p) log σ(-x) = softplus(x) - p x, exact for unlikely classes.
-        cross_entropy = F.softplus(student) - p * student
-        entropy = weigh_gradient(F.softplus(teacher) - p * teacher, self.entropy_grad)
-        return (cross_entropy - entropy).sum(dim=0, keepdim=True)
+
+class _BinaryKL(torch.autograd.Function):
+    """The sum of binary divergences, computed in parts.
+
+    It keeps its inputs alone, since all that autograd would keep of the logits of a detector
+    takes more memory than the rest of the step.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, tau: float, entropy_grad: float
+    ) -> Tensor:
+        ctx.save_for_backward(student, teacher)
+        ctx.tau, ctx.entropy_grad = tau, entropy_grad
+        parts = _split(student, teacher)
+        return torch.stack([_sum_kl(s / tau, t / tau) for s, t in parts]).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        logits = ctx.saved_tensors
+        gradients = [x.new_empty(x.shape) for x in logits]
+        gradient = gradient / ctx.tau
+        for s, t, to_student, to_teacher in _split(*logits, *gradients):
+            p, slope = (t / ctx.tau).sigmoid(), (ctx.entropy_grad * t - s) / ctx.tau
+            torch.mul((s / ctx.tau).sigmoid_().sub_(p), gradient, out=to_student)
+            torch.mul(slope.mul_(p).mul_(1 - p), gradient, out=to_teacher)
+        return (*gradients, None, None)
+
+
+def _split(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Parts of all tensors, flat."""
+    return zip(*(x.flatten().split(_MAX_ELEMENTS) for x in tensors), strict=True)
+
+
+def _sum_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    # By the signs with which the teacher finds the classes unlikely, so that no large terms
+    # cancel. softplus(s) - softplus(t) takes a single logarithm, which is slow.
+    t = -teacher.abs()
+    s = torch.where(teacher > 0, -student, student)
+    p = t.sigmoid()
+    logs = ((-s.abs()).exp() - t.exp()).mul_(1 - p).log1p_()
+    return (logs + s.relu() - p * (s - t)).sum()
