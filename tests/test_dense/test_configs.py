@@ -101,7 +101,11 @@ def test_the_losses_of_a_detector_are_of_its_scores():
         (RETINA, {}, 'FpnTeacherDistill does not run the head, SingleTeacherDistill does'),
         ('mmdet/pkd/pkd_fpn_fcos_x101_retina_r50_1x_coco.py', {}, 'logits of one width'),
         ('mmdet/pkd/pkd_fpn_mask-rcnn_swin_retina_r50_2x_coco.py', {}, 'logits of one width'),
-        (FASTER_RCNN, dict(logits_module='roi_head.bbox_head.fc_cls'), 'logits of the same locations'),
+        (
+            FASTER_RCNN,
+            dict(logits_module='roi_head.bbox_head.fc_cls'),
+            'logits of the same locations',
+        ),
     ],
 )
 def test_what_has_no_common_logits_is_refused(name, options, message):

@@ -36,8 +36,10 @@ class AnchorHead(nn.Module):
         self.reg = nn.Conv2d(4, anchors * 4, 3, padding=1)
 
     def forward(self, levels):
-        conv = getattr(self, self.name)
-        return [conv(level) for level in levels]
+        return [self.forward_single(level) for level in levels]
+
+    def forward_single(self, level):
+        return getattr(self, self.name)(level)
 
 
 class RetinaHead(AnchorHead):
@@ -195,20 +197,21 @@ def test_anchors_of_other_sizes_or_meaning_are_refused():
     class Points(SimpleNamespace):
         """As those of FCOS."""
 
-    def detector(scales=(8.0,), anchors=SimpleNamespace, loss=nn.BCELoss):
+    def detector(scales=(8.0,), anchors=SimpleNamespace, loss=nn.BCELoss, offset=0.0):
         detector = Detector()
-        settings = dict(strides=[(8, 8), (16, 16)], scales=torch.tensor(scales))
+        settings = dict(strides=[8, 16], scales=torch.tensor(scales), center_offset=offset)
         detector.bbox_head.prior_generator = anchors(**settings)
         detector.bbox_head.loss_cls = loss()
         return detector
 
-    message = r"loss_skd: scales of the heads=\{'teacher': \[8\.0\], 'student': \[4\.0\]\}"
+    message = r"loss_skd: anchors\.scales of the heads=\{'teacher': \[8\.0\], 'student': \[4\.0\]\}"
     with pytest.raises(ValueError, match=message + r'.*ConfigurableDistiller'):
         build(detector([4.0]), detector())
     # The scores of GFL are overlaps, where those of ATSS are probabilities.
-    for other in (detector(loss=nn.MSELoss), detector(anchors=Points)):
-        with pytest.raises(ValueError, match=r'loss_skd: anchors and loss of the heads='):
-            build(detector(), other)
+    others = dict(loss=nn.MSELoss), dict(anchors=Points), dict(offset=0.5)
+    for key, other in zip(('loss', 'type', 'center_offset'), others, strict=True):
+        with pytest.raises(ValueError, match=rf'loss_skd: (anchors\.)?{key} of the heads='):
+            build(detector(), detector(**other))
     step(build(detector(), detector()))
 
 
@@ -219,19 +222,45 @@ def test_a_background_is_no_class():
         build(*map(Detector, heads))
 
 
+def test_boxes_as_wide_as_the_classes_are_no_logits():
+    """Four numbers of a box, and four classes."""
+    box = dict(recorder='reg', record_idx='all')
+    boxes = dict(reg=dict(type='ModuleOutputs', source='bbox_head.reg'))
+    records = dict(s_feature=dict(box, from_student=True), t_feature=dict(box, from_student=False))
+    distiller = dict(
+        type='ConfigurableDistiller',
+        student_recorders=boxes,
+        teacher_recorders=boxes,
+        distill_losses=dict(loss_box=dict(type='L2Loss')),
+        loss_forward_mappings=dict(loss_box=records),
+    )
+    model = build(*(Detector(RetinaHead(4, anchors=1)) for _ in range(2)), distiller=distiller)
+    assert list(model.distiller.simplified_losses) == ['loss_skd']
+    step(model)
+    # Where the head is not known, what is as wide as its classes is taken for logits.
+    model = build(*(Detector(UnknownHead(4, anchors=1)) for _ in range(2)), distiller=distiller)
+    assert list(model.distiller.simplified_losses) == ['loss_box']
+
+
+class UnknownHead(AnchorHead):
+    name = 'own_cls'
+
+
 class BaseDecodeHead(nn.Module):
-    def __init__(self):
+    def __init__(self, num_classes=CLASSES, out_channels=CLASSES, use_sigmoid=False):
         super().__init__()
-        self.num_classes = CLASSES
-        self.conv_seg = nn.Conv2d(3, CLASSES, 1)
+        self.num_classes, self.out_channels = num_classes, out_channels
+        self.conv_seg = nn.Conv2d(3, out_channels, 1)
+        self.loss_decode = nn.CrossEntropyLoss()
+        self.loss_decode.use_sigmoid = use_sigmoid
 
 
 class Segmentor(BaseModel):
     """A map of some stride, or several of them."""
 
-    def __init__(self, stride=1, calls=1):
+    def __init__(self, stride=1, calls=1, **head):
         super().__init__()
-        self.decode_head = BaseDecodeHead()
+        self.decode_head = BaseDecodeHead(**head)
         self.stride, self.calls = stride, calls
 
     def forward(self, inputs, data_samples=None, mode='loss'):
@@ -264,10 +293,9 @@ def test_maps_of_different_strides_are_told_the_connector(student, teacher):
     (connectors,) = re.findall(r'connectors=(dict\(.*\)) and', str(caught.value))
     # It does what it says it does.
     step(build(*models, distiller=cwd(eval(connectors), connector='resize')))
-    added = dict(type='ConfigurableDistiller')
     with pytest.raises(ValueError, match=r'loss_skd: shapes .* into the config by another name'):
-        step(build(*models, distiller=added))
-    step(build(models[0], models[0], distiller=added))
+        step(build(*models, distiller=NOTHING))
+    step(build(models[0], models[0], distiller=NOTHING))
 
 
 def test_a_module_that_runs_more_often_in_one_model_is_named():
@@ -281,16 +309,75 @@ def test_a_module_that_runs_more_often_in_one_model_is_named():
 def test_a_module_that_has_no_logits_is_named():
     """As that of the boxes, four numbers for each anchor."""
     with pytest.raises(ValueError, match=r'width of bbox_head\.reg=12, expected 5 or a multiple'):
-        build(logits_module='bbox_head.reg')
+        build(*(Detector(UnknownHead()) for _ in range(2)), logits_module='bbox_head.reg')
+    for wrong in ('bbox_head.reg', 'bbox_head'):
+        with pytest.raises(ValueError, match=r"logits may be of \['bbox_head\.retina_cls'\]"):
+            build(logits_module=wrong)
     with pytest.raises(ValueError, match=r"logits_module='neck', expected the module of the log"):
         build(logits_module='neck')
     models = Segmentor(), Segmentor()
     for model in models:
-        model.decode_head.bottleneck = nn.Conv2d(3, 2 * CLASSES, 1)
-    added = dict(type='ConfigurableDistiller')
-    with pytest.raises(ValueError, match=r'width of decode_head\.bottleneck=10, expected 5: its'):
-        build(*models, distiller=added, logits_module='decode_head.bottleneck')
-    step(build(*models, distiller=added, logits_module='decode_head.conv_seg'))
+        model.decode_head.bottleneck = nn.Conv2d(3, CLASSES, 1)
+    with pytest.raises(ValueError, match=r"logits may be of \['decode_head\.conv_seg'\]"):
+        build(*models, distiller=NOTHING, logits_module='decode_head.bottleneck')
+    step(build(*models, distiller=NOTHING, logits_module='decode_head.conv_seg'))
+
+
+NOTHING = dict(type='ConfigurableDistiller')
+
+
+def test_a_sigmoid_of_a_segmentor_is_seen():
+    models = [Segmentor(use_sigmoid=True) for _ in range(2)]
+    model = build(*models, distiller=NOTHING)
+    assert isinstance(model.distiller.distill_losses['loss_skd'], LogSpaceBinaryKLDivergence)
+    assert model.distiller.simplifier.softening == 'scale'
+    step(model)
+    with pytest.raises(ValueError, match=r"use_sigmoid of the heads=\{'teacher': True, 'student'"):
+        build(Segmentor(), models[0], distiller=NOTHING)
+    one = [Segmentor(num_classes=2, out_channels=1, use_sigmoid=True) for _ in range(2)]
+    with pytest.raises(ValueError, match=r'num_classes=1, expected two at least'):
+        build(*one, distiller=NOTHING)
+
+
+def test_logits_that_have_no_default_loss_need_one():
+    """As those of points, which KL would sum up."""
+    models = Segmentor(), Segmentor()
+    for model in models:
+        model.decode_head.conv_seg = nn.Conv1d(3, CLASSES, 1)
+    with pytest.raises(ValueError, match=r'logit_loss=None, expected .* Conv1d'):
+        build(*models, distiller=NOTHING)
+    build(*models, distiller=NOTHING, logit_loss=dict(type='KLDivergence', reduction='mean'))
+
+
+def test_a_loss_of_logits_by_other_arguments_is_added():
+    model = build(logit_loss=dict(type='DISTLoss'), distiller=NOTHING)
+    assert model.distiller.simplified_losses == dict(loss_skd='logits_T')
+    with pytest.raises(ValueError, match=r'logit_loss=.*, expected a loss of logits alone'):
+        build(logit_loss=dict(type='DKDLoss'), distiller=NOTHING)
+
+
+def test_levels_of_a_method_are_those_of_its_module():
+    """Of a method alone it cannot be told that it gives logits."""
+    distiller = of_all_levels(dict(type='LogSpaceBinaryKLDivergence'))
+    found = {}
+    for source in ('bbox_head.retina_cls', f'{__name__}.RetinaHead.forward_single'):
+        kind = 'ModuleOutputs' if source[0] == 'b' else 'MethodOutputs'
+        recorder = dict(cls=dict(type=kind, source=source))
+        distiller.update(student_recorders=recorder, teacher_recorders=recorder)
+        torch.manual_seed(0)
+        model = build(distiller=distiller)
+        assert model.distiller.simplifier.softening == 'scale'
+        found[kind] = step(model)['distill.loss_cls']
+    torch.testing.assert_close(*found.values())
+
+
+def test_heads_of_several_tasks_have_lists_of_classes():
+    """As that of CenterPoint."""
+    detectors = Detector(), Detector()
+    for detector in detectors:
+        detector.pts_head = nn.Identity()
+        detector.pts_head.num_classes = [1, 2]
+    step(build(*detectors))
 
 
 def test_a_head_that_is_not_known_is_told_its_modules():
@@ -443,11 +530,13 @@ def test_entries_that_read_one_level_say_which():
                 record['record_idx'] = indices[argument]
         return distiller
 
-    for indices in (dict(preds_S=1, preds_T=1), dict(preds_S='all', preds_T='all')):
+    for index in (1, -1, 'all'):
+        indices = dict(preds_S=index, preds_T=index)
         step(build(*one, distiller=distiller(**indices)))
     with pytest.raises(ValueError, match=r"loss_cls: .*=\{'teacher': 2, .* record_idx='all' or a"):
         step(build(*one, distiller=distiller()))
-    for wrong in (dict(preds_S=0, preds_T='all'), dict(preds_S='every'), dict(preds_T=1.0)):
+    mixed = dict(preds_S=0, preds_T='all'), dict(preds_S='all')
+    for wrong in (*mixed, dict(preds_S='every'), dict(preds_T=1.0)):
         with pytest.raises(
             ValueError, match=r'loss_cls\.preds_.\.record_idx=.*, expected an index, or'
         ):

@@ -365,7 +365,7 @@ def test_recorder_on_a_module_that_does_not_exist(side):
     )
     refused(
         rf"{side}_recorders=.*'fc': 'head\.classifier'.*, expected modules of the {side} "
-        r"ImageClassifier, whose layers as wide as its classes are \['head\.fc'\]",
+        r"ImageClassifier, whose logits may be of \['head\.fc'\]",
         **{f'{side}_recorders': recorders},
     )
 

@@ -1,6 +1,7 @@
 """The loss of logits that is added to a config that distils only features."""
 
 import warnings
+from inspect import signature
 from typing import Any
 
 from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
@@ -43,7 +44,10 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         expect('loss_skd' not in part, 'distiller: names', list(part), expected)
     modules = [records.get_logits_module(side) for side in SIDES]
     widths = [get_width(module) for module in modules]
-    expected = 'logits of one width in both models (teacher {}, student {})'.format(*widths)
+    expected = (
+        f'logits of one width in both models (teacher {widths[0]}, student {widths[1]}); '
+        "features alone are distilled by type='ConfigurableDistiller'"
+    )
     expect(widths[0] == widths[1], 'distiller.logits_module', records.logits_modules, expected)
     cfg = distiller.logit_loss
     if cfg is None:
@@ -51,7 +55,10 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         cfg = _get_default_loss(head, modules[0])
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
-    expect(type(loss) in LOGITS, 'distiller.logit_loss', cfg, 'a loss of logits')
+    arguments: tuple[str, ...] = LOGITS.get(type(loss), ())
+    valid = set(arguments) == set(signature(loss.forward).parameters)
+    expected = 'a loss of logits alone; one that takes labels, too, is written into distill_losses'
+    expect(valid, 'distiller.logit_loss', cfg, expected)
     names = find_logits_modules(records.models['student'])
     if len(names) > 1 and records.logits_modules['student'] == names[0]:
         warnings.warn(
@@ -62,7 +69,7 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         )
     distiller.distill_losses['loss_skd'] = loss
     mapping = {}
-    for side, argument in zip(SIDES, LOGITS[type(loss)], strict=True):
+    for side, argument in zip(SIDES, arguments, strict=True):
         model, source = records.models[side], records.logits_modules[side]
         recorders[side]['loss_skd'] = recorder = ModuleOutputsRecorder(source)
         recorder.initialize(model)
@@ -71,12 +78,15 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         if hasattr(get_head(model, source), 'cls_out_channels'):
             mapping[argument].update(record_idx=ALL_LEVELS)
     distiller.loss_forward_mappings['loss_skd'] = mapping
-    return {'loss_skd': 'preds_T'}
+    return {'loss_skd': arguments[0]}
 
 
 def _get_default_loss(head: nn.Module, logits_module: nn.Module) -> dict[str, Any]:
     if has_sigmoid(head):
         return dict(type='LogSpaceBinaryKLDivergence')
-    if isinstance(get_last_layer(logits_module), nn.Conv2d):
+    layer = get_last_layer(logits_module)
+    if isinstance(layer, nn.Conv2d):
         return dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)
+    found, expected = type(layer).__name__, 'one where the logits are not of a Linear or Conv2d'
+    expect(isinstance(layer, nn.Linear), 'distiller.logit_loss', None, f'{expected}, but a {found}')
     return dict(type='KLDivergence', tau=4.0)

@@ -73,13 +73,11 @@ def check_parts(distiller: Any) -> None:
             stacklevel=3,
         )
     for name, mapping in mappings.items():
-        entries = {key: entry for key, entry in mapping.items() if isinstance(entry, dict)}
-        found = {
-            key: entry['record_idx'] for key, entry in entries.items() if 'record_idx' in entry
-        }
-        for argument, index in found.items():
-            all_levels = ALL_LEVELS in found.values()
-            valid = index == ALL_LEVELS if all_levels else isinstance(index, int)
+        entries = {k: x for k, x in mapping.items() if isinstance(x, dict) and 'label' not in k}
+        indices = {key: entry.get('record_idx', 0) for key, entry in entries.items()}
+        for argument, index in indices.items():
+            is_pyramid = ALL_LEVELS in indices.values()
+            valid = index == ALL_LEVELS if is_pyramid else isinstance(index, int)
             key = f'distiller.loss_forward_mappings.{name}.{argument}.record_idx'
             expect(valid, key, index, f'an index, or {ALL_LEVELS!r} in each entry')
     records = [record for mapping in mappings.values() for record in mapping.values()]

@@ -18,8 +18,9 @@ from .logits_modules import (
     get_head,
     get_last_layer,
     get_width,
+    has_locations,
     has_sigmoid,
-    is_inner,
+    is_feature,
 )
 from .pyramids import ALL_LEVELS
 
@@ -61,8 +62,9 @@ class LogitRecords:
         Returns:
             bool, optional: True for the output of the module of the logits, and of a
             linear layer or convolution whose width is the number of classes, unless it
-            is a convolution of the backbone or neck. The output of a connector with
-            layers is judged by these. None if it cannot be told.
+            is a convolution of the backbone or neck, or beside that of the logits in a
+            known head. The output of a connector with layers is judged by these. None if
+            it cannot be told.
         """
         recorder = self._get_recorder(record)
         if recorder is None or isinstance(recorder, ParameterRecorder):
@@ -79,7 +81,7 @@ class LogitRecords:
             return None if layer is None else False
         if recorder.source == self.logits_modules[get_side(record)]:
             return True
-        if is_inner(recorder.source, layer):
+        if is_feature(self.models[get_side(record)], recorder.source):
             return False
         is_as_wide = self._is_as_wide(module)
         # A head of proposals has a background beside its classes.
@@ -107,31 +109,32 @@ class LogitRecords:
                 own, or the module is not as wide as the classes of its head.
         """
         side, source, module = get_side(record), self._get_source(record), self._get_module(record)
-        kinds = {kind.__name__ for kind in type(self.models[side]).__mro__}
-        has_maps = bool(kinds & {'BaseDetector', 'BaseSegmentor'})
-        is_of_boxes = has_maps and isinstance(get_last_layer(module), nn.Linear)
+        has_rows = isinstance(get_last_layer(module), nn.Linear)
         expected = (
             "logits of the same locations in both models, as 'rpn_head.rpn_cls' has: proposals "
             'and queries are those of each model'
         )
-        valid = not is_of_boxes and 'roi_head' not in source.split('.')
+        # Of ``roi_head``, or of a method in mmdet.models.roi_heads.
+        valid = 'roi_head' not in source and not (has_rows and has_locations(self.models[side]))
         expect(valid, f'distiller.{side}_recorders: source', source, expected)
-        connector = record.get('connector')
-        if connector:
-            is_one_of_several = record.get('connector_idx') is not None
-            return None if is_one_of_several else get_width(self._connectors[connector])
-        width, head = get_width(module), self._get_head(record)
-        if width is None:
+        connector, head = record.get('connector'), self._get_head(record)
+        module = self._connectors[connector] if connector else module
+        width, is_pyramid = get_width(module), record.get('record_idx') == ALL_LEVELS
+        if width is None or record.get('connector_idx') is not None:
             return None
-        sizes = [getattr(head, key, None) for key in _CLASS_COUNTS]
-        classes = next((size for size in sizes if isinstance(size, int) and size > 1), width)
         has_anchors = hasattr(head, 'cls_out_channels')
+        sizes = [getattr(head, key, None) for key in _CLASS_COUNTS]
+        classes = next((size for size in sizes if isinstance(size, int)), width)
+        if has_anchors and classes == 1:  # Its anchors are the classes of RPNHead.
+            classes = width
+        if connector:
+            return classes if is_pyramid and width % classes == 0 else width
         valid = width == classes or (has_anchors and width % classes == 0)
         expected = f'{classes}{" or a multiple" * has_anchors}: its classes'
         expect(valid, f'distiller.logits_module: width of {source}', width, expected)
         index, key = record.get('record_idx'), f'distiller.loss_forward_mappings: {source}'
         expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
-        valid = index == ALL_LEVELS or width == classes
+        valid = is_pyramid or width == classes
         expect(valid, f'{key}: record_idx', index, expected)
         return classes
 
@@ -147,14 +150,16 @@ class LogitRecords:
         if record.get('connector'):
             return {}
         head = self._get_head(record)
-        found = dict(num_classes=getattr(head, 'num_classes', None))
+        found: dict[str, Any] = {}
+        if isinstance(getattr(head, 'num_classes', None), int):
+            found['num_classes'] = head.num_classes
+        if hasattr(head, 'loss_decode'):  # A classifier may be trained either way.
+            found['use_sigmoid'] = has_sigmoid(head)
         if anchors := getattr(head, 'prior_generator', None):
             # Equal anchors may be scored for another loss, such as their overlap.
-            parts = anchors, getattr(head, 'loss_cls', None)
-            found['anchors and loss'] = [type(part).__name__ for part in parts]
-            for key in ('strides', 'base_sizes', 'scales', 'ratios'):
-                found[key] = describe(getattr(anchors, key, None))
-        return {key: value for key, value in found.items() if value is not None}
+            found['loss'] = type(getattr(head, 'loss_cls', None)).__name__
+            found.update((f'anchors.{key}', value) for key, value in describe(anchors).items())
+        return found
 
     def get_num_levels(self, record: Any) -> int:
         """The number of levels of the pyramid that the head of a record is for; 1 if unknown."""
@@ -176,12 +181,14 @@ class LogitRecords:
             f'the module of the logits of {describe_model(side, self.models[side])}; without '
             "logits that both models share, keep type='ConfigurableDistiller'"
         )
-        valid = source in modules and not is_inner(source, get_last_layer(modules[source]))
+        valid = source in modules and not is_feature(self.models[side], source)
         expect(valid, 'distiller.logits_module', self._given, expected)
         return modules[source]
 
     def _get_head(self, record: Any) -> nn.Module:
-        return get_head(self.models[get_side(record)], self._get_source(record))
+        side, is_module = get_side(record), self._get_module(record) is not None
+        source = self._get_source(record) if is_module else self.logits_modules[side]
+        return get_head(self.models[side], source)
 
     def _get_module(self, record: Any) -> nn.Module | None:
         modules = dict(self.models[get_side(record)].named_modules())

@@ -28,7 +28,10 @@ LOGITS_MODULES = {
     'VFNetHead': 'vfnet_cls',
     # mmdetection3d
     'AnchorFreeMono3DHead': 'conv_cls',
+    'Base3DDecodeHead': 'conv_seg',
 }
+# What heads call the loss of their logits.
+_LOSSES = ('loss_module', 'loss_cls', 'loss_decode', 'loss_center_heatmap')
 
 
 def find_logits_modules(model: nn.Module) -> list[str]:
@@ -45,9 +48,9 @@ def find_logits_modules(model: nn.Module) -> list[str]:
     modules = dict(model.named_modules())
     found: dict[str, str] = {}
     for name, module in modules.items():
-        kinds = [kind.__name__ for kind in type(module).__mro__ if kind.__name__ in LOGITS_MODULES]
-        if kinds and LOGITS_MODULES[kinds[0]] and 'auxiliary' not in name:
-            source = f'{name}.{LOGITS_MODULES[kinds[0]]}'.lstrip('.')
+        child = _get_child(module)
+        if child and 'auxiliary' not in name:
+            source = f'{name}.{child}'.lstrip('.')
             cascade = re.sub(r'\.\d+$', '', name)
             # PointRend's last head, of sampled points, has no such module.
             if source in modules or cascade not in found:
@@ -55,21 +58,48 @@ def find_logits_modules(model: nn.Module) -> list[str]:
     return list(found.values()) or ['head.fc']
 
 
-def is_inner(name: str, layer: nn.Module | None) -> bool:
-    """Whether a layer of a backbone or neck is not a classifier, which is linear."""
+def _get_child(head: nn.Module) -> str | None:
+    """The name of the logits' module within a head, None if the head is not known."""
+    names = [LOGITS_MODULES.get(kind.__name__, '') for kind in type(head).__mro__]
+    return next((name for name in names if name != ''), None)
+
+
+def is_feature(model: nn.Module, source: str) -> bool:
+    """Whether a module is known to compute features, or boxes, and no logits.
+
+    Args:
+        model (nn.Module): The model.
+        source (str): The name of the module.
+    """
+    module, head = dict(model.named_modules()).get(source), get_head(model, source)
+    if isinstance(get_last_layer(module), nn.Linear):
+        return False
     # Such as ``img_neck``, and not ``bottleneck``.
-    inside = re.search(r'(^|[._])(backbone|neck)(\.|$)', name)
-    return bool(inside) and not isinstance(layer, nn.Linear)
+    if re.search(r'(^|[._])(backbone|neck)(\.|$)', source):
+        return True
+    logits = getattr(head, _get_child(head) or '', None)
+    return module is not None and (bool(_get_child(module)) or logits not in (None, module))
 
 
 def describe_model(side: str, model: nn.Module) -> str:
-    """Names a model, and its layers that are as wide as its classes, in a message."""
-    counts, layers = get_class_counts(model), {}
-    for name, module in model.named_modules():
-        if isinstance(module, (nn.Linear, _ConvNd)) and not is_inner(name, module):
-            layers[name] = get_width(module) or 0
-    wide = [n for n, width in layers.items() if any(width % count == 0 for count in counts)]
-    return f'the {side} {type(model).__name__}, whose layers as wide as its classes are {wide}'
+    """Names a model, and modules that may have its logits, in a message."""
+    modules = dict(model.named_modules())
+    names = [name for name in find_logits_modules(model) if name in modules]
+    if not names:
+        counts, has_maps = get_class_counts(model), has_locations(model)
+        kinds = (_ConvNd,) if has_maps else (nn.Linear, _ConvNd)
+        for name, module in modules.items():
+            width = get_width(module) if isinstance(module, kinds) else None
+            fits = width and any(width % count == 0 for count in counts)
+            if fits and not is_feature(model, name) and 'roi_head' not in name:
+                names.append(name)
+    return f'the {side} {type(model).__name__}, whose logits may be of {names}'
+
+
+def has_locations(model: nn.Module) -> bool:
+    """Whether a model is a detector or segmentor, whose logits are of locations."""
+    kinds = {kind.__name__ for kind in type(model).__mro__}
+    return bool(kinds & {'BaseDetector', 'BaseSegmentor', 'Base3DDetector', 'Base3DSegmentor'})
 
 
 def get_last_layer(module: nn.Module | None) -> Any:
@@ -86,7 +116,7 @@ def get_width(module: nn.Module | None) -> int | None:
 
 def get_class_counts(model: nn.Module) -> set[int]:
     """The values of ``num_classes`` of all modules of a model."""
-    counts: set[Any] = {getattr(module, 'num_classes', None) for module in model.modules()}
+    counts = [getattr(module, 'num_classes', None) for module in model.modules()]
     return {count for count in counts if isinstance(count, int) and count > 1}
 
 
@@ -105,8 +135,9 @@ def get_head(model: nn.Module, source: str) -> nn.Module:
 
 def has_sigmoid(head: nn.Module) -> bool:
     """Whether a head has a sigmoid for each class, and not a softmax over all."""
-    loss = getattr(head, 'loss_module', getattr(head, 'loss_cls', None))
-    # mmpretrain's focal loss, of its multi-label heads, has no such attribute.
-    is_multi_label = any(kind.__name__ == 'MultiLabelClsHead' for kind in type(head).__mro__)
-    is_sigmoid = getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', is_multi_label))
-    return bool(is_sigmoid)
+    loss = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
+    loss = loss[0] if isinstance(loss, nn.ModuleList) else loss
+    # These have no such attribute: mmpretrain's multi-label heads, and losses of heat maps.
+    kinds = {kind.__name__ for part in (head, loss) for kind in type(part).__mro__}
+    is_sigmoid = bool(kinds & {'MultiLabelClsHead', 'GaussianFocalLoss'})
+    return bool(getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', is_sigmoid)))

@@ -20,10 +20,12 @@ def prepare_pyramids(distiller: Any, records: Any) -> None:
     for name, mapping in distiller.loss_forward_mappings.items():
         entries = [entry for entry in mapping.values() if isinstance(entry, dict)]
         pyramids = [entry for entry in entries if entry.get('record_idx') == ALL_LEVELS]
+        is_simplified = any(entry.get('simplify') for entry in entries)
         if pyramids:
             distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
         for entry in pyramids:
-            if entry.get('simplify') or records.is_logits(entry):
+            is_logits = records.is_logits(entry)
+            if is_logits or (is_simplified and is_logits is None) or entry.get('simplify'):
                 key = entry['recorder'], entry['from_student']
                 distiller.logit_pyramids[key] = records.get_num_levels(entry)
 

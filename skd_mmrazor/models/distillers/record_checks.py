@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ...utils import expect, is_integer
+from ...utils import expect
 from .known_losses import STUDENT_ARGUMENT
 from .logit_records import SIDES
 from .pyramids import ALL_LEVELS
@@ -38,7 +38,7 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
         sizes |= {(side, getattr(logits, 'shape', None)) for logits in found}
     # A feature that a connector makes logits of may be of a module that runs more often.
     are_chosen = any(record.get('connector') for record in records.values()) or all(
-        is_integer(record.get('record_idx'), 0) for record in records.values()
+        isinstance(record.get('record_idx'), int) for record in records.values()
     )
     for side, record in records.items():
         key = f'distiller.{side}_recorders.{record["recorder"]}: records of a step'
