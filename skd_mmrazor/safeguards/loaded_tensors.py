@@ -20,7 +20,6 @@ class LoadedTensors:
     """
 
     def __init__(self, model: nn.Module, key: str) -> None:
-        self.model = model
         self.key = key
         # Counters of batches are left out, as mmengine does.
         self._before = {
