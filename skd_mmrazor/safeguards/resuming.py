@@ -89,17 +89,12 @@ def remove_outdated(original: Callable) -> Callable:
 def _take_over_best(hook: CheckpointHook, runner: Runner) -> None:
     """Takes over a best checkpoint that the last one does not know of."""
     info = runner.message_hub.runtime_info
-    folder, last = os.path.split(info.get('last_ckpt', ''))
-    if not hook.save_best or not os.path.isfile(os.path.join(folder, last)):
+    last = Path(info.get('last_ckpt', ''))
+    if not hook.save_best or not last.is_file():
         return
     for key in hook.key_indicators:
-        best = os.path.join(folder, f'best_{key}_{last}'.replace('/', '_'))
-        age = [
-            os.stat(path).st_mtime_ns
-            for path in (best, os.path.join(folder, last))
-            if os.path.isfile(path)
-        ]
-        if len(age) == 2 and age[0] > age[1]:
-            saved = CheckpointLoader.load_checkpoint(best, map_location='cpu')
+        best = last.with_name(f'best_{key}_{last.name}'.replace('/', '_'))
+        if best.is_file() and best.stat().st_mtime_ns > last.stat().st_mtime_ns:
+            saved = CheckpointLoader.load_checkpoint(str(best), map_location='cpu')
             found = saved['message_hub']['runtime_info']
             info.update({k: v for k, v in found.items() if k.startswith('best_') or k == OUTDATED})
