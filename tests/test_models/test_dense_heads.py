@@ -350,8 +350,9 @@ def test_logits_that_have_no_default_loss_need_one():
 
 
 def test_a_loss_of_logits_by_other_arguments_is_added():
-    model = build(logit_loss=dict(type='DISTLoss'), distiller=NOTHING)
-    assert model.distiller.simplified_losses == dict(loss_skd='logits_T')
+    for loss, argument in (('DISTLoss', 'logits_T'), ('KDSoftCELoss', 'preds_T')):
+        model = build(logit_loss=dict(type=loss), distiller=NOTHING)
+        assert model.distiller.simplified_losses == dict(loss_skd=argument)
     with pytest.raises(ValueError, match=r'logit_loss=.*, expected a loss of logits alone'):
         build(logit_loss=dict(type='DKDLoss'), distiller=NOTHING)
 
@@ -369,6 +370,16 @@ def test_levels_of_a_method_are_those_of_its_module():
         assert model.distiller.simplifier.softening == 'scale'
         found[kind] = step(model)['distill.loss_cls']
     torch.testing.assert_close(*found.values())
+
+
+def test_anchors_are_told_apart_behind_a_connector():
+    channels = ANCHORS * CLASSES
+    widen = dict(type='ConvModuleConnector', in_channel=channels, out_channel=channels)
+    distiller = of_all_levels(dict(type='LogSpaceBinaryKLDivergence'))
+    distiller['loss_forward_mappings']['loss_cls']['preds_S']['connector'] = 'widen'
+    model = build(distiller=dict(distiller, connectors=dict(widen=widen)))
+    assert model.distiller.simplifier.num_classes == CLASSES
+    step(model)
 
 
 def test_heads_of_several_tasks_have_lists_of_classes():

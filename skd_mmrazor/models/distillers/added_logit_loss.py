@@ -56,7 +56,8 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
     arguments: tuple[str, ...] = LOGITS.get(type(loss), ())
-    valid = set(arguments) == set(signature(loss.forward).parameters)
+    parameters = signature(loss.forward).parameters.values()
+    valid = set(arguments) == {p.name for p in parameters if p.default is p.empty}
     expected = 'a loss of logits alone; one that takes labels, too, is written into distill_losses'
     expect(valid, 'distiller.logit_loss', cfg, expected)
     names = find_logits_modules(records.models['student'])

@@ -131,7 +131,7 @@ class LogitRecords:
             return classes if is_pyramid and width % classes == 0 else width
         valid = width == classes or (has_anchors and width % classes == 0)
         expected = f'{classes}{" or a multiple" * has_anchors}: its classes'
-        expect(valid, f'distiller.logits_module: width of {source}', width, expected)
+        expect(valid, f'distiller.{side}_recorders: width of {source}', width, expected)
         index, key = record.get('record_idx'), f'distiller.loss_forward_mappings: {source}'
         expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
         valid = is_pyramid or width == classes

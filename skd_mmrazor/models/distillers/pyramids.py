@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...utils import expect
+from .known_losses import STUDENT_ARGUMENT
 
 # The ``record_idx`` of such a record.
 ALL_LEVELS = 'all'
@@ -18,16 +19,15 @@ def prepare_pyramids(distiller: Any, records: Any) -> None:
         records (LogitRecords): Its records.
     """
     for name, mapping in distiller.loss_forward_mappings.items():
-        entries = [entry for entry in mapping.values() if isinstance(entry, dict)]
-        pyramids = [entry for entry in entries if entry.get('record_idx') == ALL_LEVELS]
-        is_simplified = any(entry.get('simplify') for entry in entries)
+        entries = {key: entry for key, entry in mapping.items() if isinstance(entry, dict)}
+        pyramids = {k: x for k, x in entries.items() if x.get('record_idx') == ALL_LEVELS}
         if pyramids:
             distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
-        for entry in pyramids:
-            is_logits = records.is_logits(entry)
-            if is_logits or (is_simplified and is_logits is None) or entry.get('simplify'):
-                key = entry['recorder'], entry['from_student']
-                distiller.logit_pyramids[key] = records.get_num_levels(entry)
+        argument = distiller.simplified_losses.get(name)
+        for key, entry in pyramids.items():
+            if key in (argument, STUDENT_ARGUMENT.get(argument)) or records.is_logits(entry):
+                recorder = entry['recorder'], entry['from_student']
+                distiller.logit_pyramids[recorder] = records.get_num_levels(entry)
 
 
 def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:
