@@ -106,7 +106,7 @@ INSTALL = 'expected mmaction to be installed (pip install mmaction2)'
         ((TOOLS / 'train.py', 'byte.py'), "config='byte.py'"),
         ((TOOLS / 'train.py', 'folder.py'), "config='folder.py'"),
         ((TOOLS / 'train.py', 'binary.py'), "config='binary.py'"),
-        ((TOOLS / 'train.py', 'imports.py'), "custom module. No module named 'mmaction'"),
+        ((TOOLS / 'train.py', 'imports.py'), "No module named 'mmaction'"),
         *(
             ((tool, 'mmaction.py', *rest), f"model.type='mmaction.Recognizer2D', {INSTALL}")
             for tool, *rest in (
@@ -137,7 +137,7 @@ INSTALL = 'expected mmaction to be installed (pip install mmaction2)'
             (TOOLS / 'test.py', 'skd.py', CHECKPOINT, '--cfg-options', 'test_evaluator.topk=(11,)'),
             'Top-11 accuracy is unavailable',
         ),
-        ((TOOLS / 'test.py', 'skd.py', 'names.pth'), 'its state_dict has 1, which is no name'),
+        ((TOOLS / 'test.py', 'skd.py', 'names.pth'), 'it has no dict of weights by their names'),
         ((TOOLS / 'test.py', 'skd.py', 'folder.pth'), "'folder.pth' is a folder"),
         (
             (TOOLS / 'train.py', SKD, '--cfg-options', 'model.teacher_ckpt=folder.pth'),
