@@ -83,7 +83,7 @@ ACCEPTED = {
     r'(?!kd with).*: loss_forward_mappings': FALSY,
     r'(?!kd with).*: loss_forward_mappings\.\w+': [DELETED],
     # Then it is a loss of the student alone, and one of the logits is added.
-    r'features.*: .*(preds_T|t_feature)\.from_student': FLAG,
+    r'(l2.*|features.*): .*(preds_T|t_feature)\.from_student': FLAG,
 }
 # Right by themselves, and wrong beside another key, which is the one that is named.
 ELSEWHERE = [*FALSY, 1, 7, 10, 0.5, 1e-30, 'head.fc', 'head', 'neck', 'backbone.conv1']

@@ -9,9 +9,12 @@ measured in a process of its own, in CPU time. ``--alone`` measures only a forwa
 backward pass of the simplifier, on logits of the configs' shapes.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -19,6 +22,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from benchmarks.compatibility import run_dense_configs as dense
+from skd_mmrazor.engine.hooks import FrozenTeacherHook
 from skd_mmrazor.models import AttentionSimplifierConnector
 from skd_mmrazor.utils.command_line import make_parser, run_tool
 from skd_mmrazor.utils.progress import track
@@ -45,7 +49,9 @@ SCENARIOS = {
 }
 # mmrazor's own algorithm for the pyramid, which does not run the teacher's head.
 PYRAMID = 'FpnTeacherDistill'
-VARIANTS = (PYRAMID, 'plain', 'samples', 'classes')
+# As ``samples``, with a teacher that runs no further than it is recorded.
+FROZEN = 'FrozenTeacherHook'
+VARIANTS = (PYRAMID, 'plain', 'samples', FROZEN, 'classes')
 CPU = torch.device('cpu')
 
 
@@ -55,7 +61,8 @@ def make_step(scenario: str, variant: str) -> Callable[[], object]:
     Args:
         scenario (str): One of ``SCENARIOS``.
         variant (str): ``'plain'`` is the config without SKD, with the same algorithm, and
-            ``PYRAMID`` with that; the others are ``attend_over`` of the simplifier.
+            ``PYRAMID`` with that; ``FROZEN`` adds that hook to ``'samples'``; the others
+            are ``attend_over`` of the simplifier.
     """
     name, package, size, _ = SCENARIOS[scenario]
     cfg = Config.fromfile(CONFIGS / name)
@@ -66,7 +73,7 @@ def make_step(scenario: str, variant: str) -> Callable[[], object]:
         cfg.model.distiller.type = 'ConfigurableDistiller'
         del cfg.model.distiller.simplifier
     else:
-        cfg.model.distiller.simplifier.attend_over = variant
+        cfg.model.distiller.simplifier.attend_over = 'samples' if variant == FROZEN else variant
     torch.manual_seed(0)
     model = dense.build(cfg)
     if hasattr(model.data_preprocessor, 'size'):
@@ -74,6 +81,9 @@ def make_step(scenario: str, variant: str) -> Callable[[], object]:
     batch = dense.make_batch(package, size)
     parameters = [p for p in model.parameters() if p.requires_grad]
     wrapper = OptimWrapper(torch.optim.SGD(parameters, lr=1e-6, momentum=0.9))
+    if variant == FROZEN:
+        runner: Any = SimpleNamespace(model=model, logger=logging.getLogger(FROZEN))
+        FrozenTeacherHook(channels_last=True).before_train_iter(runner, 0, batch)
     return lambda: model.train_step(batch, wrapper)
 
 
@@ -122,7 +132,7 @@ def main() -> None:
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=VARIANTS)
     args = parser.parse_args()
     make = make_pass if args.alone else make_step
-    skipped = ('plain', PYRAMID) if args.alone else ()
+    skipped = ('plain', PYRAMID, FROZEN) if args.alone else ()
     print('| scenario | variant | s | ratio | peak, MiB | ratio |\n|---|---|---|---|---|---|')
     for scenario in track(args.scenarios, 'scenarios'):
         first: tuple[float, float] = (0, 0)

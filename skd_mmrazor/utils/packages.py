@@ -29,7 +29,10 @@ def expect_packages(cfg: Config) -> None:
     for name in filter(parts.__contains__, inspect.signature(Runner).parameters):
         for key, value in _find_names(name, parts[name]):
             package = re.split(r'\.|::', value)[0]
-            known = package not in MODULE2PACKAGE or find_spec(package) is not None
+            known = (
+                package not in MODULE2PACKAGE
+                or getattr(find_spec(package), 'origin', None) is not None
+            )
             wheel = MODULE2PACKAGE.get(package)
             expect(known, key, value, f'{package} to be installed (pip install {wheel})')
 

@@ -197,9 +197,13 @@ def test_anchors_of_other_sizes_or_meaning_are_refused():
     class Points(SimpleNamespace):
         """As those of FCOS."""
 
-    def detector(scales=(8.0,), anchors=SimpleNamespace, loss=nn.BCELoss, offset=0.0):
+    class QualityFocalLoss(nn.Module):
+        """As that of GFL, whose scores are overlaps; those of ATSS are probabilities."""
+
+    def detector(scales=(8.0,), anchors=SimpleNamespace, loss=nn.BCELoss, offset=0.0, octave=None):
         detector = Detector()
         settings = dict(strides=[8, 16], scales=torch.tensor(scales), center_offset=offset)
+        settings['octave_base_scale'] = octave
         detector.bbox_head.prior_generator = anchors(**settings)
         detector.bbox_head.loss_cls = loss()
         return detector
@@ -207,12 +211,12 @@ def test_anchors_of_other_sizes_or_meaning_are_refused():
     message = r"loss_skd: anchors\.scales of the heads=\{'teacher': \[8\.0\], 'student': \[4\.0\]\}"
     with pytest.raises(ValueError, match=message + r'.*ConfigurableDistiller'):
         build(detector([4.0]), detector())
-    # The scores of GFL are overlaps, where those of ATSS are probabilities.
-    others = dict(loss=nn.MSELoss), dict(anchors=Points), dict(offset=0.5)
-    for key, other in zip(('loss', 'type', 'center_offset'), others, strict=True):
+    others = dict(loss=QualityFocalLoss), dict(anchors=Points), dict(offset=0.5)
+    for key, other in zip(('scores', 'type', 'center_offset'), others, strict=True):
         with pytest.raises(ValueError, match=rf'loss_skd: (anchors\.)?{key} of the heads='):
             build(detector(), detector(**other))
-    step(build(detector(), detector()))
+    # Equal probabilities and anchors, said in another way.
+    step(build(detector(), detector(loss=nn.MSELoss, octave=8)))
 
 
 def test_a_background_is_no_class():
@@ -353,8 +357,9 @@ def test_a_loss_of_logits_by_other_arguments_is_added():
     for loss, argument in (('DISTLoss', 'logits_T'), ('KDSoftCELoss', 'preds_T')):
         model = build(logit_loss=dict(type=loss), distiller=NOTHING)
         assert model.distiller.simplified_losses == dict(loss_skd=argument)
-    with pytest.raises(ValueError, match=r'logit_loss=.*, expected a loss of logits alone'):
-        build(logit_loss=dict(type='DKDLoss'), distiller=NOTHING)
+    for other in ('DKDLoss', 'LargestDifference', 'PKDLoss'):
+        with pytest.raises(ValueError, match=r'logit_loss=.*, expected a loss of mmrazor'):
+            build(logit_loss=dict(type=other), distiller=NOTHING)
 
 
 def test_levels_of_a_method_are_those_of_its_module():
@@ -400,16 +405,18 @@ def test_a_head_that_is_not_known_is_told_its_modules():
     class TOODHead(RetinaHead):
         """Of the base class, ``retina_cls`` is not looked for."""
 
-    for head, module in ((OwnHead, 'own_cls'), (TOODHead, 'retina_cls')):
-        detectors = Detector(head()), Detector(head())
-        named = rf"logits_module=None, expected .*'bbox_head\.{module}'.*'ConfigurableDistiller'"
-        with pytest.raises(ValueError, match=named):
-            build(*detectors)
-        step(build(*detectors, logits_module=f'bbox_head.{module}'))
+    own = Detector(OwnHead()), Detector(OwnHead())
+    with pytest.raises(ValueError, match=r"=None, expected .*\['bbox_head\.own_cls'\].*keep type="):
+        build(*own)
+    step(build(*own, logits_module='bbox_head.own_cls'))
+    product = Detector(TOODHead()), Detector(TOODHead())
+    for name in (None, 'bbox_head.retina_cls'):
+        with pytest.raises(ValueError, match=r'whose logits may be of \[\].*keep type='):
+            build(*product, logits_module=name)
 
 
 def test_logits_of_proposals_are_refused():
-    message = r"source='roi_head\.fc_cls', expected .* same locations"
+    message = r"source='roi_head\.fc_cls', expected logits of locations"
     with pytest.raises(ValueError, match=message):
         build(logits_module='roi_head.fc_cls')
     with pytest.raises(ValueError, match=message):
@@ -559,6 +566,51 @@ def test_entries_that_read_one_level_say_which():
         with pytest.raises(ValueError, match=r"record_idx=.*, expected 'all', .* its 3 anchors"):
             build(distiller=distiller(**wrong))
     step(build(distiller=distiller(preds_S='all', preds_T='all')))
+
+
+@MODELS.register_module()
+class MaskedDifference(nn.Module):
+    """A loss of the user's own that takes one record for all levels."""
+
+    def forward(self, preds_S, preds_T, images):
+        assert images.shape == (2, 3, 8, 8)
+        return (preds_S - preds_T).square().mean()
+
+
+def test_a_loss_may_have_a_record_beside_those_of_all_levels():
+    distiller = of_all_levels(dict(type='MaskedDifference'))
+    images = dict(images=dict(type='ModuleInputs', source='neck'))
+    distiller['student_recorders'] = dict(distiller['student_recorders'], **images)
+    entry = dict(recorder='images', from_student=True, data_idx=0)
+    distiller['loss_forward_mappings']['loss_cls']['images'] = entry
+    named = dict(simplified_losses=dict(loss_cls='preds_T'))
+    step(build(distiller=distiller, simplifier=dict(SKD['simplifier'], tau=1.0), **named))
+
+
+@MODELS.register_module()
+class SameShape(nn.Module):
+    """Squared distance of features as the neck has them."""
+
+    def forward(self, preds_S, preds_T):
+        assert preds_S.shape[:2] == preds_T.shape[:2] == (2, 4)
+        return (preds_S - preds_T).square().mean()
+
+
+def test_features_stay_features_where_a_connector_makes_logits_of_them():
+    """Beside a loss of the same recorder whose connector ends in the classes."""
+    fpn = dict(recorder='fpn', record_idx='all')
+    make = dict(type='ConvModuleConnector', in_channel=4, out_channel=CLASSES)
+    sides = dict(preds_S=True, preds_T=False)
+    mappings = dict(
+        loss_logits={k: dict(fpn, from_student=s, connector='make') for k, s in sides.items()},
+        loss_feature={k: dict(fpn, from_student=s) for k, s in sides.items()},
+    )
+    losses = dict(loss_logits=dict(type='LogSpaceBinaryKLDivergence'))
+    losses['loss_feature'] = dict(type='SameShape')
+    parts = dict(distill_losses=losses, loss_forward_mappings=mappings)
+    model = build(distiller=dict(FEATURES, **parts, connectors=dict(make=make)))
+    assert list(model.distiller.simplified_losses) == ['loss_logits']
+    step(model)
 
 
 def test_features_of_all_levels_are_averaged_as_they_are():

@@ -158,8 +158,11 @@ OWN = dict(type='OwnLoss')
 
 def test_an_unknown_loss_of_the_logits_is_named_with_the_line_that_simplifies_it():
     line = r"simplified_losses=None, expected simplified_losses=dict\(loss_own='preds_T'\)"
+    # Of losses that only may read the logits, such as that of a method, nothing is said.
+    losses, mappings = dict(loss_may=OWN), dict(loss_may=records('may'))
+    parts = dict(losses, loss_own=OWN), dict(mappings, loss_own=records('fc'))
     with pytest.raises(ValueError, match=line):
-        build(dict(fc=FC), dict(loss_own=OWN), dict(loss_own=records('fc')))
+        build(dict(fc=FC, may=METHOD), *parts)
     settled = dict(
         simplifier=dict(SKD['simplifier'], tau=1), simplified_losses=dict(loss_own='preds_T')
     )
@@ -172,9 +175,9 @@ def test_an_unknown_loss_of_the_logits_is_named_with_the_line_that_simplifies_it
 
 
 def test_an_unknown_loss_beside_a_known_one_is_said_to_read_the_logits_as_they_are():
-    with pytest.warns(
-        UserWarning, match=r"\['loss_own'\] may read .* as they are, beside \['loss_kl'"
-    ):
+    # The setting keeps the loss that is simplified already.
+    line = r"\['loss_own'\] may read .* beside \['loss_kl'\]; simplified_losses=dict\("
+    with pytest.warns(UserWarning, match=line + r"loss_kl='preds_T', loss_own='preds_T'\) simpl"):
         model = build(
             dict(fc=FC),
             dict(loss_own=OWN, loss_kl=KL),

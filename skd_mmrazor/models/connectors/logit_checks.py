@@ -33,8 +33,8 @@ def check_logits(simplifier: Any, logits: Any) -> None:
     valid = found[1:2] == (classes,) and 0 not in found
     expect(valid, f'{name}: the shape of the teacher logits', found, expected)
     expected = (
-        'finite numbers: are the checkpoint of the teacher and its inputs sound? A class '
-        'is masked by a number that the precision has, as -1e4, and not by -inf'
+        "finite numbers: are the teacher's checkpoint and its inputs sound? Mask a class by a "
+        'finite number of the precision in use, such as -1e4, not by -inf'
     )
     # The extremes are NaN where any value is, and cost less than all of isfinite.
     finite = bool(logits.amin().isfinite() & logits.amax().isfinite())

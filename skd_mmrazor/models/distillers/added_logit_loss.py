@@ -9,8 +9,8 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 from ...utils import error_context, expect
-from .known_losses import LOGITS
-from .logit_records import SIDES, LogitRecords
+from .known_losses import ALL_LEVELS, LOGITS, SIDES
+from .logit_records import LogitRecords
 from .logits_modules import (
     find_logits_modules,
     get_head,
@@ -18,7 +18,6 @@ from .logits_modules import (
     get_width,
     has_sigmoid,
 )
-from .pyramids import ALL_LEVELS
 
 
 def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
@@ -43,6 +42,8 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     for part in (distiller.distill_losses, *recorders.values()):
         expect('loss_skd' not in part, 'distiller: names', list(part), expected)
     modules = [records.get_logits_module(side) for side in SIDES]
+    heads = [get_head(records.models[side], records.logits_modules[side]) for side in SIDES]
+    is_pyramid = any(hasattr(head, 'cls_out_channels') for head in heads)
     widths = [get_width(module) for module in modules]
     expected = (
         f'logits of one width in both models (teacher {widths[0]}, student {widths[1]}); '
@@ -51,14 +52,17 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     expect(widths[0] == widths[1], 'distiller.logits_module', records.logits_modules, expected)
     cfg = distiller.logit_loss
     if cfg is None:
-        head = get_head(records.models['teacher'], records.logits_modules['teacher'])
-        cfg = _get_default_loss(head, modules[0])
+        cfg = _get_default_loss(heads[0], modules[0])
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
     arguments: tuple[str, ...] = LOGITS.get(type(loss), ())
     parameters = signature(loss.forward).parameters.values()
-    valid = set(arguments) == {p.name for p in parameters if p.default is p.empty}
-    expected = 'a loss of logits alone; one that takes labels, too, is written into distill_losses'
+    required = {p.name for p in parameters if p.default is p.empty}
+    valid = type(loss) in LOGITS and set(arguments) == required
+    expected = (
+        "a loss of mmrazor's or SKD's that needs logits alone; others are written into "
+        'distill_losses, and named by simplified_losses'
+    )
     expect(valid, 'distiller.logit_loss', cfg, expected)
     names = find_logits_modules(records.models['student'])
     if len(names) > 1 and records.logits_modules['student'] == names[0]:
@@ -75,8 +79,7 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         recorders[side]['loss_skd'] = recorder = ModuleOutputsRecorder(source)
         recorder.initialize(model)
         mapping[argument] = dict(recorder='loss_skd', from_student=side == 'student')
-        # The heads of mmdetection are called for each level.
-        if hasattr(get_head(model, source), 'cls_out_channels'):
+        if is_pyramid:  # The heads of mmdetection are called for each level.
             mapping[argument].update(record_idx=ALL_LEVELS)
     distiller.loss_forward_mappings['loss_skd'] = mapping
     return {'loss_skd': arguments[0]}
@@ -88,6 +91,7 @@ def _get_default_loss(head: nn.Module, logits_module: nn.Module) -> dict[str, An
     layer = get_last_layer(logits_module)
     if isinstance(layer, nn.Conv2d):
         return dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)
-    found, expected = type(layer).__name__, 'one where the logits are not of a Linear or Conv2d'
-    expect(isinstance(layer, nn.Linear), 'distiller.logit_loss', None, f'{expected}, but a {found}')
+    found = type(layer).__name__
+    expected = f'a loss for the logits of a {found}: only those of Linear and Conv2d have a default'
+    expect(isinstance(layer, nn.Linear), 'distiller.logit_loss', None, expected)
     return dict(type='KLDivergence', tau=4.0)

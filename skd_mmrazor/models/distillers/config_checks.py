@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from ...utils import error_context, expect, is_integer, is_number
 from ..losses.log_space_kl_divergence import check_entropy_grad
-from .known_losses import STUDENT_ARGUMENT
-from .logit_records import SIDES, LogitRecords
+from .known_losses import ALL_LEVELS, SIDES, get_pair
+from .logit_records import LogitRecords
 from .logits_modules import describe_model
-from .pyramids import ALL_LEVELS
 
 # Methods that need a distiller of their own, and that distiller with SKD.
 _OWN_DISTILLERS = (
@@ -73,13 +72,14 @@ def check_parts(distiller: Any) -> None:
             stacklevel=3,
         )
     for name, mapping in mappings.items():
-        entries = {k: x for k, x in mapping.items() if isinstance(x, dict) and 'label' not in k}
+        entries = {key: entry for key, entry in mapping.items() if isinstance(entry, dict)}
         indices = {key: entry.get('record_idx', 0) for key, entry in entries.items()}
         for argument, index in indices.items():
-            is_pyramid = ALL_LEVELS in indices.values()
-            valid = index == ALL_LEVELS if is_pyramid else isinstance(index, int)
+            pair = [indices.get(key, index) for key, _ in get_pair(mapping, argument).values()]
+            valid = pair.count(index) == len(pair) if ALL_LEVELS in pair else isinstance(index, int)
             key = f'distiller.loss_forward_mappings.{name}.{argument}.record_idx'
-            expect(valid, key, index, f'an index, or {ALL_LEVELS!r} in each entry')
+            expected = f"an index, or {ALL_LEVELS!r} in both models' entries"
+            expect(valid, key, index, expected)
     records = [record for mapping in mappings.values() for record in mapping.values()]
     # A distiller of the user's own may have other records than dicts.
     valid = not records or any(not isinstance(r, dict) or r.get('from_student') for r in records)
@@ -89,7 +89,7 @@ def check_parts(distiller: Any) -> None:
 
 @contextlib.contextmanager
 def check_sources(side: str, recorders: Any, model: nn.Module) -> Iterator[None]:
-    """Adds the sources, and the linear layers of the model, to errors of its recorders.
+    """Adds the sources, and modules that may have the logits, to errors of the recorders.
 
     Args:
         side (str): ``'student'`` or ``'teacher'``.
@@ -137,7 +137,7 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
         )
 
 
-def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
+def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
     """The number of classes, on which models, losses and config must agree.
 
     Args:
@@ -151,14 +151,11 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
         ValueError: They do not agree, or none of them has a number.
     """
     losses, counts = distiller.simplified_losses, []
-    heads: dict[str, dict[str, dict[str, Any]]] = {}
     for name, argument in losses.items():
-        mapping, heads[name] = distiller.loss_forward_mappings[name], {}
-        for side, key in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
-            if record := mapping.get(key):
-                number = records.get_num_classes(record)
-                counts.append((f'{side}_recorders.{record["recorder"]}', number))
-                heads[name][side] = records.get_head_settings(record)
+        pair = get_pair(distiller.loss_forward_mappings[name], argument)
+        for side, (_, record) in pair.items():
+            number = records.get_num_classes(record)
+            counts.append((f'{side}_recorders.{record["recorder"]}', number))
         number = getattr(distiller.distill_losses[name], 'num_classes', None)
         counts.append((f'distill_losses.{name}', number))
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))
@@ -168,18 +165,32 @@ def get_num_classes(distiller: Any, records: LogitRecords) -> Any:
     for key, number in counts:
         expected = f'{num_classes}, as distiller.{first} has{hint}'
         expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
-    # Of equal width are five sigmoid classes, and four and a background under a softmax;
-    # and as many anchors of other sizes.
-    for name, settings in heads.items():
-        for setting in (key for found in settings.values() for key in found):
-            found = {side: own[setting] for side, own in settings.items() if setting in own}
-            key = f'distiller.loss_forward_mappings.{name}: {setting} of the heads'
-            one, *others = found.values()
-            valid = all(other == one for other in others)
-            expected = "the same in both models, or type='ConfigurableDistiller' for features alone"
-            expect(valid, key, found, expected)
     expected = "two at least, or type='ConfigurableDistiller': one class is no distribution"
     expect(num_classes != 1, f'distiller.{first}: num_classes', 1, expected)
     expected = "a number: the teacher's logits do not tell it"
     expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
     return num_classes
+
+
+def check_heads(distiller: Any, records: LogitRecords) -> None:
+    """Makes sure that the logits of both models mean the same.
+
+    Equal widths may differ in meaning: five sigmoid classes, or four and a background;
+    anchors of other sizes.
+
+    Args:
+        distiller (SKDDistiller): The distiller, whose losses are chosen.
+        records (LogitRecords): The records of the distiller.
+
+    Raises:
+        ValueError: A setting of the heads differs.
+    """
+    for name, argument in distiller.simplified_losses.items():
+        pair = get_pair(distiller.loss_forward_mappings[name], argument)
+        heads = {side: records.get_head_settings(record) for side, (_, record) in pair.items()}
+        for setting in heads['teacher']:
+            found = {side: head[setting] for side, head in heads.items() if setting in head}
+            valid = all(value == found['teacher'] for value in found.values())
+            key = f'distiller.loss_forward_mappings.{name}: {setting} of the heads'
+            expected = "the same in both models, or type='ConfigurableDistiller' for features alone"
+            expect(valid, key, found, expected)

@@ -12,8 +12,8 @@ from ...utils import error_context
 from .pyramids import get_loss
 
 _LABELS = (
-    '; gt_labels of class indices, which Mixup, CutMix (batch_augments, or train_cfg.augments), '
-    'to_onehot and multi-label targets do not have, and KLDivergence does not need'
+    '; gt_labels of class indices, one per image: Mixup, CutMix (batch_augments, or '
+    'train_cfg.augments), to_onehot and multi-label targets have none, and KLDivergence needs none'
 )
 
 

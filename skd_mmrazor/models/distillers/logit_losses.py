@@ -11,7 +11,7 @@ from ..losses import LogSpaceBinaryKLDivergence
 from ..losses.log_space_kl_divergence import check_tau
 from .added_logit_loss import add_logit_loss
 from .differentiable_losses import make_differentiable
-from .known_losses import FEATURES, KNOWN, LOGITS
+from .known_losses import FEATURES, KNOWN, LOGITS, get_side
 from .logit_records import LogitRecords
 from .loss_checks import check_mapping, check_numbers
 
@@ -75,14 +75,14 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
         dict[str, str]: The argument that takes the teacher's logits, by loss.
 
     Raises:
-        ValueError: Only a loss of the user's own takes them, or the teacher's
-            argument receives the logits of the student.
+        ValueError: A loss of logits has no entry for the teacher's, or only losses
+            that SKD does not know take them.
     """
     found: dict[str, str] = {}
     is_asked = distiller.logit_loss is not None  # For a loss, if none is found.
-    # By loss: the arguments that read the logits, or else those that may.
-    others: dict[str, list[str]] = {}
-    is_unknown = False
+    # By loss that is not simplified: the setting that would.
+    others: dict[str, str] = {}
+    unknown: list[str] = []
     for name, mapping in distiller.loss_forward_mappings.items():
         kind, key = type(distiller.distill_losses[name]), f'distiller.loss_forward_mappings.{name}'
         argument, _ = KNOWN.get(kind, ('', ''))
@@ -98,24 +98,32 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
                 )
             if is_logits is not False:
                 found[name] = argument
-        elif kind in FEATURES and is_logits and not record.get('connector'):
+        elif (
+            kind in FEATURES
+            and is_logits
+            and get_side(record) == 'teacher'
+            and not record.get('connector')
+        ):
             found[name] = argument
         else:
             dicts = {k: x for k, x in mapping.items() if isinstance(x, dict) and 'label' not in k}
-            reads = {k: records.is_logits(x) for k, x in dicts.items() if not x['from_student']}
+            of_teacher = {k: x for k, x in dicts.items() if get_side(x) == 'teacher'}
+            reads = {k: records.is_logits(x) for k, x in of_teacher.items()}
             sure = [k for k, is_read in reads.items() if is_read]
-            is_unknown |= bool(sure) and kind not in FEATURES
             if arguments := sure or [k for k, is_read in reads.items() if is_read is None]:
-                others[name] = arguments
-    line = ', '.join(f'{name}={" or ".join(map(repr, keys))}' for name, keys in others.items())
-    line = f'simplified_losses=dict({line})'
-    valid = bool(found) or is_asked or not is_unknown
-    expected = f'{line}, or a logit_loss to add: SKD does not know these losses'
-    expect(valid, 'distiller.simplified_losses', None, expected)
+                others[name] = f'{name}={" or ".join(map(repr, arguments))}'
+            unknown += [name] if sure and kind not in FEATURES else []
+    line = ', '.join(others[name] for name in unknown)
+    expected = (
+        f'simplified_losses=dict({line}), or a logit_loss to add: SKD does not know these losses'
+    )
+    expect(bool(found) or is_asked or not unknown, 'distiller.simplified_losses', None, expected)
     if others and (found or not is_asked):
+        line = ', '.join([*(f'{name}={key!r}' for name, key in found.items()), *others.values()])
         warnings.warn(
             f'distiller.distill_losses: {list(others)} may read the logits of the teacher as they '
-            f'are, beside {list(found) or "a loss that is added"}; {line} simplifies them.',
+            f'are, beside {list(found) or "a loss that is added"}; '
+            f'simplified_losses=dict({line}) simplifies them all.',
             stacklevel=3,
         )
     return found

@@ -11,6 +11,7 @@ from torch import nn
 
 from ...utils import expect
 from ...utils.descriptions import describe
+from .known_losses import ALL_LEVELS, SIDES, get_side
 from .logits_modules import (
     describe_model,
     find_logits_modules,
@@ -21,12 +22,14 @@ from .logits_modules import (
     has_locations,
     has_sigmoid,
     is_feature,
+    is_of_proposals,
 )
-from .pyramids import ALL_LEVELS
 
-SIDES = ('teacher', 'student')
 # What the heads of mmdetection, mmsegmentation and mmpretrain call the width of the logits.
 _CLASS_COUNTS = ('cls_out_channels', 'out_channels', 'num_classes')
+_OF_OVERLAPS = ('QualityFocalLoss', 'VarifocalLoss')
+# Of the settings of anchors: what follows from others, and what says how boxes are stored.
+_SAID_BY_OTHERS = {'base_anchors', 'octave_base_scale', 'scales_per_octave', 'use_box_type'}
 
 
 class LogitRecords:
@@ -37,7 +40,7 @@ class LogitRecords:
         models (dict[str, nn.Module]): ``'teacher'`` and ``'student'``.
 
     Raises:
-        ValueError: A model has no such module.
+        ValueError: ``logits_module`` names no module that may have logits.
     """
 
     def __init__(self, distiller: Any, models: dict[str, nn.Module]) -> None:
@@ -85,7 +88,7 @@ class LogitRecords:
             return False
         is_as_wide = self._is_as_wide(module)
         # A head of proposals has a background beside its classes.
-        if is_as_wide is False and 'roi_head' in recorder.source.split('.'):
+        if is_as_wide is False and is_of_proposals(recorder.source):
             return self._is_as_wide(module, others=1)
         return is_as_wide
 
@@ -108,44 +111,49 @@ class LogitRecords:
             ValueError: The logits are of proposals or queries, of which each model has its
                 own, or the module is not as wide as the classes of its head.
         """
-        side, source, module = get_side(record), self._get_source(record), self._get_module(record)
-        has_rows = isinstance(get_last_layer(module), nn.Linear)
-        expected = (
-            "logits of the same locations in both models, as 'rpn_head.rpn_cls' has: proposals "
-            'and queries are those of each model'
-        )
-        # Of ``roi_head``, or of a method in mmdet.models.roi_heads.
-        valid = 'roi_head' not in source and not (has_rows and has_locations(self.models[side]))
-        expect(valid, f'distiller.{side}_recorders: source', source, expected)
+        self._check_locations(record)
         connector, head = record.get('connector'), self._get_head(record)
-        module = self._connectors[connector] if connector else module
-        width, is_pyramid = get_width(module), record.get('record_idx') == ALL_LEVELS
+        width = get_width(self._connectors[connector] if connector else self._get_module(record))
         if width is None or record.get('connector_idx') is not None:
             return None
-        has_anchors = hasattr(head, 'cls_out_channels')
+        is_dense = hasattr(head, 'cls_out_channels')
         sizes = [getattr(head, key, None) for key in _CLASS_COUNTS]
         classes = next((size for size in sizes if isinstance(size, int)), width)
-        if has_anchors and classes == 1:  # Its anchors are the classes of RPNHead.
+        if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
             classes = width
+        is_pyramid = record.get('record_idx') == ALL_LEVELS
         if connector:
             return classes if is_pyramid and width % classes == 0 else width
-        valid = width == classes or (has_anchors and width % classes == 0)
-        expected = f'{classes}{" or a multiple" * has_anchors}: its classes'
+        source, side = self._get_source(record), get_side(record)
+        valid = width == classes or (is_dense and width % classes == 0)
+        expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
         expect(valid, f'distiller.{side}_recorders: width of {source}', width, expected)
         index, key = record.get('record_idx'), f'distiller.loss_forward_mappings: {source}'
         expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
-        valid = is_pyramid or width == classes
-        expect(valid, f'{key}: record_idx', index, expected)
+        expect(is_pyramid or width == classes, f'{key}: record_idx', index, expected)
         return classes
 
+    def _check_locations(self, record: Any) -> None:
+        side, source = get_side(record), self._get_source(record)
+        has_rows = isinstance(get_last_layer(self._get_module(record)), nn.Linear)
+        is_of_boxes = has_rows and has_locations(self.models[side])
+        expected = (
+            "logits of locations that both models share, such as those of 'rpn_head.rpn_cls'; "
+            'each model has its own proposals and queries'
+        )
+        valid = not is_of_boxes and not is_of_proposals(source)
+        expect(valid, f'distiller.{side}_recorders: source', source, expected)
+
     def get_head_settings(self, record: Any) -> dict[str, Any]:
-        """``num_classes`` and the anchors of the head that a record is of.
+        """What must be equal in both heads.
 
         Args:
             record (dict): The record.
 
         Returns:
-            dict[str, Any]: Those that the head has; none where a connector follows.
+            dict[str, Any]: ``num_classes``, whether a segmentor has a sigmoid, the anchors,
+            and what their scores are, as far as the head has them; nothing where a connector
+            follows.
         """
         if record.get('connector'):
             return {}
@@ -153,12 +161,15 @@ class LogitRecords:
         found: dict[str, Any] = {}
         if isinstance(getattr(head, 'num_classes', None), int):
             found['num_classes'] = head.num_classes
-        if hasattr(head, 'loss_decode'):  # A classifier may be trained either way.
+        if hasattr(head, 'loss_decode'):  # Not of classifiers: either may distil the other.
             found['use_sigmoid'] = has_sigmoid(head)
         if anchors := getattr(head, 'prior_generator', None):
-            # Equal anchors may be scored for another loss, such as their overlap.
-            found['loss'] = type(getattr(head, 'loss_cls', None)).__name__
-            found.update((f'anchors.{key}', value) for key, value in describe(anchors).items())
+            # The scores of equal anchors may be overlaps instead of probabilities.
+            loss = type(getattr(head, 'loss_cls', None)).__name__
+            found['scores'] = 'overlaps' if loss in _OF_OVERLAPS else 'probabilities'
+            settings = describe(anchors)
+            kept = settings.keys() - _SAID_BY_OTHERS
+            found.update((f'anchors.{key}', settings[key]) for key in settings if key in kept)
         return found
 
     def get_num_levels(self, record: Any) -> int:
@@ -181,7 +192,11 @@ class LogitRecords:
             f'the module of the logits of {describe_model(side, self.models[side])}; without '
             "logits that both models share, keep type='ConfigurableDistiller'"
         )
-        valid = source in modules and not is_feature(self.models[side], source)
+        module, model = modules.get(source), self.models[side]
+        # A user may name a convolution of a backbone that has no head.
+        is_named = self._given is not None and get_head(model, source) is model
+        is_named = is_named and get_width(module) in get_class_counts(model)
+        valid = module is not None and (is_named or not is_feature(model, source))
         expect(valid, 'distiller.logits_module', self._given, expected)
         return modules[source]
 
@@ -200,8 +215,3 @@ class LogitRecords:
     def _get_recorder(self, record: Any) -> Any:
         name = record.get('recorder') if isinstance(record, dict) else None
         return self._recorders[get_side(record)].get(name) if isinstance(name, str) else None
-
-
-def get_side(record: dict[str, Any]) -> str:
-    """The model that a record is of."""
-    return 'student' if record.get('from_student') else 'teacher'

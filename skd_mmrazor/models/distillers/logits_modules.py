@@ -19,7 +19,7 @@ LOGITS_MODULES = {
     'AnchorHead': 'conv_cls',
     'AnchorFreeHead': 'conv_cls',
     **dict.fromkeys(('ATSSHead', 'DDODHead'), 'atss_cls'),
-    # Their score is a product, of which no module has the logits.
+    # Their score is a product of two outputs: no module computes its logits.
     **dict.fromkeys(('AutoAssignHead', 'TOODHead', 'YOLOFHead'), None),
     'GFLHead': 'gfl_cls',
     'RepPointsHead': 'reppoints_cls_out',
@@ -59,26 +59,33 @@ def find_logits_modules(model: nn.Module) -> list[str]:
 
 
 def _get_child(head: nn.Module) -> str | None:
-    """The name of the logits' module within a head, None if the head is not known."""
-    names = [LOGITS_MODULES.get(kind.__name__, '') for kind in type(head).__mro__]
-    return next((name for name in names if name != ''), None)
+    """The name of the logits' module in a head: None if it has none, '' if it is not known."""
+    names = [kind.__name__ for kind in type(head).__mro__]
+    return next((LOGITS_MODULES[name] for name in names if name in LOGITS_MODULES), '')
 
 
 def is_feature(model: nn.Module, source: str) -> bool:
     """Whether a module is known to compute features, or boxes, and no logits.
+
+    A linear layer is not: a backbone may end in its classifier, and a head have several.
 
     Args:
         model (nn.Module): The model.
         source (str): The name of the module.
     """
     module, head = dict(model.named_modules()).get(source), get_head(model, source)
-    if isinstance(get_last_layer(module), nn.Linear):
+    if module is None or isinstance(get_last_layer(module), nn.Linear):
         return False
-    # Such as ``img_neck``, and not ``bottleneck``.
-    if re.search(r'(^|[._])(backbone|neck)(\.|$)', source):
+    # Matches img_neck, but not bottleneck.
+    if re.search(r'(^|[._])(backbone|neck)(\.|$)', source) or _get_child(module):
         return True
-    logits = getattr(head, _get_child(head) or '', None)
-    return module is not None and (bool(_get_child(module)) or logits not in (None, module))
+    child = _get_child(head)
+    return child is None or getattr(head, child, module) is not module
+
+
+def is_of_proposals(source: str) -> bool:
+    """Whether a module, or a method of mmdet.models.roi_heads, is of a head of proposals."""
+    return 'roi_head' in source
 
 
 def describe_model(side: str, model: nn.Module) -> str:
@@ -86,12 +93,12 @@ def describe_model(side: str, model: nn.Module) -> str:
     modules = dict(model.named_modules())
     names = [name for name in find_logits_modules(model) if name in modules]
     if not names:
-        counts, has_maps = get_class_counts(model), has_locations(model)
-        kinds = (_ConvNd,) if has_maps else (nn.Linear, _ConvNd)
+        counts = get_class_counts(model) or {1}
+        kind: Any = _ConvNd if has_locations(model) else (nn.Linear, _ConvNd)
         for name, module in modules.items():
-            width = get_width(module) if isinstance(module, kinds) else None
+            width = get_width(module) if isinstance(module, kind) else None
             fits = width and any(width % count == 0 for count in counts)
-            if fits and not is_feature(model, name) and 'roi_head' not in name:
+            if fits and not is_feature(model, name) and not is_of_proposals(name):
                 names.append(name)
     return f'the {side} {type(model).__name__}, whose logits may be of {names}'
 
@@ -137,7 +144,8 @@ def has_sigmoid(head: nn.Module) -> bool:
     """Whether a head has a sigmoid for each class, and not a softmax over all."""
     loss = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
     loss = loss[0] if isinstance(loss, nn.ModuleList) else loss
-    # These have no such attribute: mmpretrain's multi-label heads, and losses of heat maps.
+    loss = getattr(loss, 'ce', loss)  # Of mmpretrain's LabelSmoothLoss.
+    # Sigmoid without such an attribute: mmpretrain's multi-label heads, and these losses.
     kinds = {kind.__name__ for part in (head, loss) for kind in type(part).__mro__}
-    is_sigmoid = bool(kinds & {'MultiLabelClsHead', 'GaussianFocalLoss'})
+    is_sigmoid = bool(kinds & {'MultiLabelClsHead', 'GaussianFocalLoss', 'BCELossWithLogits'})
     return bool(getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', is_sigmoid)))

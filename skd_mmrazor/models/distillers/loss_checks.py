@@ -9,8 +9,7 @@ from mmrazor.models.losses import ChannelWiseDivergence
 from torch import Tensor, nn
 
 from ...utils import error_context, expect, is_number
-from .known_losses import KNOWN, LOGITS, STUDENT_ARGUMENT
-from .logit_records import SIDES
+from .known_losses import KNOWN, LOGITS, get_pair
 from .pyramids import get_loss
 
 
@@ -31,11 +30,12 @@ def check_mapping(distiller: Any, name: str, argument: Any) -> None:
     mapping = mappings[name]
     known = isinstance(argument, str) and argument in mapping
     expect(known, f'{key}.{name}', argument, f'an argument of that loss: {list(mapping)}')
-    for side, fed in zip(SIDES, (argument, STUDENT_ARGUMENT.get(argument)), strict=True):
+    for side, (fed, entry) in get_pair(mapping, argument).items():
         is_student = side == 'student'
-        found = mapping.get(fed, {}).get('from_student', is_student)
+        found = entry.get('from_student', is_student)
         key = f'distiller.loss_forward_mappings.{name}.{fed}.from_student'
-        expect(found is is_student, key, found, f'{is_student}: the logits of the {side}')
+        expected = f'{is_student}: the logits of the {side}; simplified_losses chooses the losses'
+        expect(found is is_student, key, found, expected)
     expected = "a name with 'loss' in it: mmengine optimises no other, and SKD would not train"
     expect('loss' in name, 'distiller.distill_losses', name, expected)
     weight = getattr(distiller.distill_losses[name], 'loss_weight', 1)

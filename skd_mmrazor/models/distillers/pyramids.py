@@ -1,17 +1,15 @@
-"""Records of all levels of a pyramid, for which a dense head is called one by one."""
+"""Records of all levels of a pyramid: a dense head runs once for each."""
 
 from typing import Any
 
 from torch import Tensor, nn
 
 from ...utils import expect
-from .known_losses import STUDENT_ARGUMENT
-
-# The ``record_idx`` of such a record.
-ALL_LEVELS = 'all'
+from .known_losses import ALL_LEVELS, get_pair, get_side
+from .logit_records import LogitRecords
 
 
-def prepare_pyramids(distiller: Any, records: Any) -> None:
+def prepare_pyramids(distiller: Any, records: LogitRecords) -> None:
     """Averages the losses of pyramids over their levels, and notes which are of logits.
 
     Args:
@@ -23,11 +21,11 @@ def prepare_pyramids(distiller: Any, records: Any) -> None:
         pyramids = {k: x for k, x in entries.items() if x.get('record_idx') == ALL_LEVELS}
         if pyramids:
             distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
-        argument = distiller.simplified_losses.get(name)
+        pair = get_pair(mapping, distiller.simplified_losses.get(name))
         for key, entry in pyramids.items():
-            if key in (argument, STUDENT_ARGUMENT.get(argument)) or records.is_logits(entry):
-                recorder = entry['recorder'], entry['from_student']
-                distiller.logit_pyramids[recorder] = records.get_num_levels(entry)
+            if key in dict(pair.values()) or records.is_logits(entry):
+                record = entry['recorder'], entry['from_student'], entry.get('connector')
+                distiller.logit_pyramids[record] = records.get_num_levels(entry)
 
 
 def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:
@@ -45,11 +43,11 @@ def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any)
     Raises:
         ValueError: The module did not run for each level.
     """
-    side = 'student' if from_student else 'teacher'
+    side = get_side(dict(from_student=from_student))
     found = getattr(distiller, f'{side}_recorders').get_recorder(recorder).data_buffer
     records = [dict(kwargs, record_idx=i) for i in range(len(found))]
     levels = [distiller.get_record(recorder, from_student, **record) for record in records]
-    count = distiller.logit_pyramids.get((recorder, from_student))
+    count = distiller.logit_pyramids.get((recorder, from_student, kwargs.get('connector')))
     if count is None:
         return levels
     key = f'distiller.{side}_recorders.{recorder}: records of a step'

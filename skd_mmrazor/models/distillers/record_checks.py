@@ -6,9 +6,7 @@ from typing import Any
 import torch
 
 from ...utils import expect
-from .known_losses import STUDENT_ARGUMENT
-from .logit_records import SIDES
-from .pyramids import ALL_LEVELS
+from .known_losses import ALL_LEVELS, SIDES, get_pair
 
 
 def check_records(distiller: Any) -> None:
@@ -21,10 +19,9 @@ def check_records(distiller: Any) -> None:
         ValueError: One model made more records of a loss, or maps of another size.
     """
     for name, argument in distiller.simplified_losses.items():
-        mapping = distiller.loss_forward_mappings[name]
-        found = [mapping.get(key) for key in (argument, STUDENT_ARGUMENT.get(argument))]
-        if all(isinstance(record, dict) and 'recorder' in record for record in found):
-            records = dict(zip(SIDES, found, strict=True))
+        pair = get_pair(distiller.loss_forward_mappings[name], argument)
+        records = {side: entry for side, (_, entry) in pair.items() if isinstance(entry, dict)}
+        if len(records) == len(SIDES):
             _check_counts(distiller, name, records)
             _check_sizes(distiller, name, records, argument)
 
@@ -36,14 +33,13 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
         found = getattr(recorder, 'data_buffer', ())
         counts[side] = len(found)
         sizes |= {(side, getattr(logits, 'shape', None)) for logits in found}
-    # A feature that a connector makes logits of may be of a module that runs more often.
-    are_chosen = any(record.get('connector') for record in records.values()) or all(
-        isinstance(record.get('record_idx'), int) for record in records.values()
-    )
-    for side, record in records.items():
         key = f'distiller.{side}_recorders.{record["recorder"]}: records of a step'
         expected = 'some (FpnTeacherDistill does not run the head, SingleTeacherDistill does)'
         expect(counts[side] > 0, key, counts[side], expected)
+    # A connector may make logits of a feature whose module runs more often.
+    are_chosen = any(record.get('connector') for record in records.values()) or all(
+        isinstance(record.get('record_idx'), int) for record in records.values()
+    )
     are_read = all(record.get('record_idx') == ALL_LEVELS for record in records.values())
     # A module may run twice for the same map, as PointRend's does.
     are_read = are_read or len(sizes) <= len(records)
@@ -62,7 +58,7 @@ def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: 
     # In training mode a connector may have a state that changes, or draw random numbers.
     connectors, training = distiller.connectors, distiller.connectors.training
     connectors.eval()
-    # What is no record is named with the loss.
+    # If this fails, so does the loss, which is named then.
     with contextlib.suppress(Exception), torch.no_grad():
         for side, record in records.items():
             found = distiller.get_record(**dict(record, simplify=None))

@@ -15,10 +15,11 @@ from ..connectors import AttentionSimplifierConnector
 from ..losses import LogSpaceBinaryKLDivergence
 from . import config_checks as checks
 from .config_errors import name_loss, name_part
+from .known_losses import ALL_LEVELS, SIDES
 from .logit_losses import choose_losses, get_common_tau
-from .logit_records import SIDES, LogitRecords
+from .logit_records import LogitRecords
 from .loss_checks import check_gradient, check_loss
-from .pyramids import ALL_LEVELS, get_levels, prepare_pyramids
+from .pyramids import get_levels, prepare_pyramids
 from .record_checks import check_records
 from .target_statistics import compare_targets
 
@@ -115,8 +116,8 @@ class SKDDistiller(ConfigurableDistiller):
         self._models: dict[str, nn.Module] = {}
         # Per-step cache: record -> (logits, simplified logits), of each level of a pyramid.
         self._simplified: dict[str, list[tuple[Tensor, Tensor]]] = {}
-        # By the recorder of logits of all levels and whether it is the student's: how many.
-        self.logit_pyramids: dict[tuple[str, bool], int] = {}
+        # The number of levels, by recorder, ``from_student`` and connector of logits of all.
+        self.logit_pyramids: dict[tuple[str, bool, str | None], int] = {}
         self._unchecked: list[str] = []
         self._step = 0
 
@@ -153,7 +154,8 @@ class SKDDistiller(ConfigurableDistiller):
         records, self._models = LogitRecords(self, self._models), {}
         choose_losses(self, records)
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
-        num_classes = checks.get_num_classes(self, records)
+        num_classes = checks.agree_on_num_classes(self, records)
+        checks.check_heads(self, records)
         cfg: dict[str, Any] = dict(self.simplifier_cfg, num_classes=num_classes)
         if cfg.get('tau') is None:
             cfg['tau'] = get_common_tau(losses)

@@ -119,7 +119,7 @@ def difference(found: Any, expected: Any) -> float:
 
     Returns:
         float: The largest difference, relative to the largest expected value of
-        its tensor; infinite where their numbers or shapes differ. Values that are
+        its tensor; infinite where their structures, numbers or shapes differ. Values that are
         not tensors are not compared.
     """
     (found, form), (expected, expected_form) = tree_flatten(found), tree_flatten(expected)
