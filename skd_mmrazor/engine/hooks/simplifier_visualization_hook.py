@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from ...utils import error_context, expect, is_integer
 from ..utils import counts_epochs, get_model, keep_random_state
 
-_OR_WITHOUT = ', or custom_hooks without SimplifierVisualizationHook'
-
 
 @HOOKS.register_module()
 class SimplifierVisualizationHook(Hook):
@@ -85,11 +83,10 @@ class SimplifierVisualizationHook(Hook):
         model = get_model(runner)
         distiller = getattr(model, 'distiller', None)
         known = hasattr(distiller, 'simplifier')
-        expected = f'an SKDDistiller{_OR_WITHOUT}'
-        expect(known, 'model.distiller', type(distiller).__name__, expected)
-        expected = f'an algorithm that has a teacher beside its student{_OR_WITHOUT}'
-        expect(hasattr(model, 'teacher'), 'model.type', type(model).__name__, expected)
-        expect(runner.val_loop is not None, 'val_dataloader', None, f'images to draw{_OR_WITHOUT}')
+        _expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
+        expected = 'an algorithm that has a teacher beside its student'
+        _expect(hasattr(model, 'teacher'), 'model.type', type(model).__name__, expected)
+        _expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
         with _leaving_as_it_was(model):
             self._draw(runner, model)
 
@@ -185,18 +182,21 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor, torch.Size]:
         if recorder.data_buffer:
             break
     teacher = distiller.get_record(**{**record, 'simplify': False})
-    key = "shape of the teacher's logits"
-    expected = f'(N, C) or maps (N, C, H, W) of no pyramid{_OR_WITHOUT}'
+    key, expected = "shape of the teacher's logits", '(N, C) or maps (N, C, H, W) of no pyramid'
     is_pyramid = isinstance(teacher, list)
     found = f'{len(teacher)} levels' if is_pyramid else tuple(teacher.shape)
-    expect(not is_pyramid and teacher.dim() in (2, 4), key, found, expected)
+    _expect(not is_pyramid and teacher.dim() in (2, 4), key, found, expected)
     student = model.student(data['inputs'], mode='tensor')
     found = tuple(getattr(student, 'shape', ())) or type(student).__name__
     expected = f"as many classes and dimensions as the teacher's {tuple(teacher.shape)}"
     fits = isinstance(student, Tensor) and student.dim() == teacher.dim()
     fits = fits and student.shape[1] == teacher.shape[1]
-    expect(fits, "shape of the student's logits", found, expected + _OR_WITHOUT)
+    _expect(fits, "shape of the student's logits", found, expected)
     return teacher.float(), student.float(), data['inputs'].shape[2:]
+
+
+def _expect(valid: bool, key: str, found: Any, expected: str) -> None:
+    expect(valid, key, found, f'{expected}, or custom_hooks without SimplifierVisualizationHook')
 
 
 def _pad(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
