@@ -82,8 +82,8 @@ class SimplifierVisualizationHook(Hook):
         """
         model = get_model(runner)
         distiller = getattr(model, 'distiller', None)
-        known = hasattr(distiller, 'simplifier')
-        _expect(known, 'model.distiller', type(distiller).__name__, 'an SKDDistiller')
+        found = type(distiller).__name__
+        _expect(hasattr(distiller, 'simplifier'), 'model.distiller', found, 'an SKDDistiller')
         expected = 'an algorithm that has a teacher beside its student'
         _expect(hasattr(model, 'teacher'), 'model.type', type(model).__name__, expected)
         _expect(runner.val_loop is not None, 'val_dataloader', None, 'images to draw')
@@ -183,14 +183,12 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor, torch.Size]:
             break
     teacher = distiller.get_record(**{**record, 'simplify': False})
     key, expected = "shape of the teacher's logits", '(N, C) or maps (N, C, H, W) of no pyramid'
-    is_pyramid = isinstance(teacher, list)
-    found = f'{len(teacher)} levels' if is_pyramid else tuple(teacher.shape)
-    _expect(not is_pyramid and teacher.dim() in (2, 4), key, found, expected)
+    found = f'{len(teacher)} levels' if isinstance(teacher, list) else tuple(teacher.shape)
+    _expect(len(found) in (2, 4), key, found, expected)
     student = model.student(data['inputs'], mode='tensor')
     found = tuple(getattr(student, 'shape', ())) or type(student).__name__
     expected = f"as many classes and dimensions as the teacher's {tuple(teacher.shape)}"
-    fits = isinstance(student, Tensor) and student.dim() == teacher.dim()
-    fits = fits and student.shape[1] == teacher.shape[1]
+    fits = len(found) == teacher.dim() and found[1] == teacher.shape[1]
     _expect(fits, "shape of the student's logits", found, expected)
     return teacher.float(), student.float(), data['inputs'].shape[2:]
 
