@@ -5,19 +5,20 @@ Example:
         --teacher work_dirs/resnet14-w16_60e_digits/epoch_60.pth
 
 Each seed is trained by all contenders in turn, so that other work on the machine affects
-all of them alike. The time of the first student includes filling the store.
+all of them alike. The time of the first student includes filling the store. That of the
+processor leaves out the workers of a data loader.
 """
 
 import argparse
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from mmengine.config import Config
 from mmengine.runner import Runner
 
 import skd_mmrazor  # noqa: F401
-from skd_mmrazor.utils.command_line import make_parser
+from skd_mmrazor.utils.command_line import add_cfg_options, make_parser, output_file, read_config
 from skd_mmrazor.utils.progress import track
 
 from ..accuracy import summary
@@ -30,9 +31,25 @@ CONTENDERS: dict[str, dict | None] = {
     'stored': {},
     'stored, float16': dict(dtype='float16'),
     'stored, 8 views': dict(views=8),
+    'stored, 2 views': dict(views=2),
     'stored, 1 view': dict(views=1),
+    'stored, float16, top 5': dict(dtype='float16', top_k=5),
     'stored, float16, top 3': dict(dtype='float16', top_k=3),
 }
+
+
+class Student(NamedTuple):
+    """What is measured of a student.
+
+    Attributes:
+        seconds (float): Wall time of the training, validation included.
+        accuracy (float): At its end, in percent.
+        processor (float): Seconds of the processor in the same time.
+    """
+
+    seconds: float
+    accuracy: float
+    processor: float
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,11 +62,12 @@ def parse_args() -> argparse.Namespace:
     add('--students', type=int, default=8)
     add('--epochs', type=int, default=60, help='of each; schedules are cut with them')
     add('--only', nargs='+', choices=list(CONTENDERS), default=list(CONTENDERS))
-    add('--out', type=Path, help='write the results as JSON')
+    add('--out', type=output_file('.json'), help='write the results there after each seed')
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
-def train(args: argparse.Namespace, name: str, seed: int, stores: Path) -> tuple[float, float]:
+def train(args: argparse.Namespace, name: str, seed: int, stores: Path) -> Student:
     """Trains a student.
 
     Args:
@@ -57,12 +75,8 @@ def train(args: argparse.Namespace, name: str, seed: int, stores: Path) -> tuple
         name (str): One of ``CONTENDERS``.
         seed (int): The seed of the student.
         stores (Path): The folder of the stores.
-
-    Returns:
-        tuple[float, float]: Seconds of training, validation included, and the
-        accuracy at its end in percent.
     """
-    cfg, hook = Config.fromfile(args.config), CONTENDERS[name]
+    cfg, hook = read_config(args.config, args.cfg_options), CONTENDERS[name]
     if hook is not None:
         path = str(stores / name.replace(' ', '-'))
         cfg.custom_hooks = [
@@ -77,46 +91,56 @@ def train(args: argparse.Namespace, name: str, seed: int, stores: Path) -> tuple
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir, cfg.experiment_name = folder, f'{name}-{seed}-{Path(folder).name}'
         runner = Runner.from_cfg(cfg)
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         runner.train()
-        seconds = time.perf_counter() - start
-    return seconds, float(runner.message_hub.get_scalar('val/accuracy/top1').current())
+        seconds, processor = time.perf_counter() - start[0], time.process_time() - start[1]
+    accuracy = float(runner.message_hub.get_scalar('val/accuracy/top1').current())
+    return Student(seconds, accuracy, processor)
 
 
 def main() -> None:
     """Trains all students, and prints times and accuracies."""
     args = parse_args()
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in args.only}
+    found: dict[str, list[Student]] = {name: [] for name in args.only}
     with tempfile.TemporaryDirectory() as stores:
         for seed in track(range(args.students), 'students of each'):
             for name, results in found.items():
-                results.append(train(args, name, seed, Path(stores)))
+                results.append(student := train(args, name, seed, Path(stores)))
                 print(
-                    f'{name}, seed {seed}: {results[-1][0]:.1f} s, {results[-1][1]:.2f} %',
+                    f'{name}, seed {seed}: {student.seconds:.1f} s, {student.accuracy:.2f} %',
                     flush=True,
                 )
-        sizes = {name: _get_size(Path(stores) / name.replace(' ', '-')) for name in found}
-    print('\n' + to_markdown(found, sizes))
-    if args.out:
-        write_json(args.out, 'stored_study', epochs=args.epochs, found=found, sizes=sizes)
+            sizes = {name: _get_size(Path(stores) / name.replace(' ', '-')) for name in found}
+            if args.out:
+                content = dict(epochs=args.epochs, found=found, sizes=sizes)
+                write_json(args.out.parent, args.out.stem, **content)
+    for base in (BASE, 'stored'):
+        if base in found:
+            print('\n' + to_markdown(found, sizes, base))
 
 
-def to_markdown(found: dict[str, list[tuple[float, float]]], sizes: dict[str, float]) -> str:
+def to_markdown(found: dict[str, list[Student]], sizes: dict[str, float], base: str) -> str:
     """The table, with the accuracies paired by seed.
 
     Args:
-        found (dict[str, list[tuple[float, float]]]): Seconds and accuracy of each student.
+        found (dict[str, list[Student]]): The students of each contender, by seed.
         sizes (dict[str, float]): MiB of the store.
+        base (str): The contender that the others are compared with.
     """
-    seconds = {name: sum(time for time, _ in results) for name, results in found.items()}
-    base = seconds.get(BASE, float('nan'))
-    columns = {
-        's of all': {name: f'{value:.0f}' for name, value in seconds.items()},
-        f'of {BASE}': {name: f'{value / base:.3f}' for name, value in seconds.items()},
-        'MiB': {name: f'{value:.1f}' for name, value in sizes.items()},
+    columns = {'MiB': {name: f'{value:.1f}' for name, value in sizes.items()}}
+    for field in ('seconds', 'processor'):
+        sums = {name: sum(getattr(s, field) for s in students) for name, students in found.items()}
+        columns |= {
+            f'{field} of all': {name: f'{value:.0f}' for name, value in sums.items()},
+            f'{field} of {base}': {
+                name: f'{value / sums[base]:.3f}' for name, value in sums.items()
+            },
+        }
+    values = {
+        name: {i: student.accuracy for i, student in enumerate(students)}
+        for name, students in found.items()
     }
-    values = {name: {i: v for i, (_, v) in enumerate(each)} for name, each in found.items()}
-    return summary.to_markdown(summary.pair(values, BASE), 'accuracy', columns)
+    return summary.to_markdown(summary.pair(values, base), 'accuracy', columns)
 
 
 def _get_size(path: Path) -> float:
