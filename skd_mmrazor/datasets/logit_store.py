@@ -99,8 +99,11 @@ class LogitStore:
         file = os.open(self._file(view), os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             for i, row in zip(indices, rows, strict=True):
-                if os.pwrite(file, row.tobytes(), int(i) * size) != size:
-                    raise OSError('a row was written in part')
+                data, place = row.tobytes(), int(i) * size
+                # A disk that is full within a row says so where the rest is written.
+                while data:
+                    written = os.pwrite(file, data, place)
+                    data, place = data[written:], place + written
         finally:
             os.close(file)
 

@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -181,6 +182,18 @@ def test_a_view_that_cannot_be_read_has_no_rows(tmp_path):
     assert not store.read(1, [0])[1].any()
     with pytest.raises(OSError, match='view_0001'):
         store.write(1, [0], store.encode(make_logits([0])))
+
+
+def test_a_disk_that_is_full_within_a_row_is_the_reason(tmp_path):
+    store = LogitStore(str(tmp_path / 'store'), HEADER)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (store.dtype.itemsize * 5 // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match='too large'):
+            store.write(0, range(4), store.encode(make_logits(range(4))))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.read(0, range(4))[1].tolist() == [True, True, False, False]
 
 
 @pytest.mark.slow
