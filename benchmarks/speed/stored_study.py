@@ -60,6 +60,7 @@ def parse_args() -> argparse.Namespace:
     add('--config', default=digits, help='of the students')
     add('--teacher', required=True, help='the checkpoint of the teacher')
     add('--students', type=int, default=8)
+    add('--first-seed', type=int, default=0)
     add('--epochs', type=int, default=60, help='of each; schedules are cut with them')
     add('--only', nargs='+', choices=list(CONTENDERS), default=list(CONTENDERS))
     add('--out', type=output_file('.json'), help='write the results there after each seed')
@@ -103,7 +104,8 @@ def main() -> None:
     args = parse_args()
     found: dict[str, list[Student]] = {name: [] for name in args.only}
     with tempfile.TemporaryDirectory() as stores:
-        for seed in track(range(args.students), 'students of each'):
+        seeds = range(args.first_seed, args.first_seed + args.students)
+        for seed in track(seeds, 'students of each'):
             for name, results in found.items():
                 results.append(student := train(args, name, seed, Path(stores)))
                 print(
