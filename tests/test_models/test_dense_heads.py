@@ -215,6 +215,12 @@ def test_anchors_of_other_sizes_or_meaning_are_refused():
     for key, other in zip(('scores', 'type', 'center_offset'), others, strict=True):
         with pytest.raises(ValueError, match=rf'loss_skd: (anchors\.)?{key} of the heads='):
             build(detector(), detector(**other))
+    # The objects of a level are those of another one in the other model.
+    ranges = detector(), detector()
+    for detector_, first in zip(ranges, (32, 64), strict=True):
+        detector_.bbox_head.regress_ranges = ((-1, first), (first, 128))
+    with pytest.raises(ValueError, match=r'loss_skd: regress_ranges of the heads='):
+        build(*ranges)
     # Equal probabilities and anchors, said in another way.
     step(build(detector(), detector(loss=nn.MSELoss, octave=8)))
 
@@ -336,8 +342,18 @@ def test_a_sigmoid_of_a_segmentor_is_seen():
     assert isinstance(model.distiller.distill_losses['loss_skd'], LogSpaceBinaryKLDivergence)
     assert model.distiller.simplifier.softening == 'scale'
     step(model)
-    with pytest.raises(ValueError, match=r"use_sigmoid of the heads=\{'teacher': True, 'student'"):
-        build(Segmentor(), models[0], distiller=NOTHING)
+    resize = dict(type='TorchFunctionalConnector', function_name='interpolate')
+    resize = dict(resize=dict(resize, func_args=dict(size=(8, 8))))
+    # A connector without layers changes nothing of what the logits are.
+    for distiller in (NOTHING, cwd(resize, connector='resize')):
+        with pytest.raises(ValueError, match=r"use_sigmoid of the heads=\{'teacher': True, 'stu"):
+            build(Segmentor(), models[0], distiller=distiller)
+    step(build(*models, distiller=cwd(resize, connector='resize')))
+    entries = cwd(resize, connector='resize')
+    del entries['loss_forward_mappings']['loss_cwd']['preds_S']['record_idx']
+    several = Segmentor(calls=2), Segmentor(calls=1)
+    with pytest.raises(ValueError, match=r"records of a step=\{'teacher': 1, 'student': 2\}"):
+        step(build(*several, distiller=entries))
     one = [Segmentor(num_classes=2, out_channels=1, use_sigmoid=True) for _ in range(2)]
     with pytest.raises(ValueError, match=r'num_classes=1, expected two at least'):
         build(*one, distiller=NOTHING)
@@ -363,8 +379,8 @@ def test_a_loss_of_logits_by_other_arguments_is_added():
 
 
 def test_levels_of_a_method_are_those_of_its_module():
-    """Of a method alone it cannot be told that it gives logits."""
-    distiller = of_all_levels(dict(type='LogSpaceBinaryKLDivergence'))
+    """Of a method alone it cannot be told that it gives logits; the sigmoid is the head's."""
+    distiller = of_all_levels(dict(type='ChannelWiseDivergence'))
     found = {}
     for source in ('bbox_head.retina_cls', f'{__name__}.RetinaHead.forward_single'):
         kind = 'ModuleOutputs' if source[0] == 'b' else 'MethodOutputs'
@@ -629,6 +645,11 @@ def test_features_of_all_levels_are_averaged_as_they_are():
         for x in levels
     ]
     torch.testing.assert_close(found, 0.8 * losses[0] + 0.2 * losses[1])
+    # One more level of a model has nothing to be compared with.
+    more = build(distiller=dict(distiller, loss_forward_mappings=dict(loss_l2=records)))
+    loss = more.distiller.distill_losses['loss_l2']
+    with pytest.raises(ValueError, match='is longer'):
+        loss(s_feature=[images], t_feature=levels)
 
 
 def test_maps_in_channels_last_are_distilled():

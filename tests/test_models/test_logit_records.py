@@ -343,6 +343,58 @@ def test_a_connector_may_change_the_number_of_classes(connector):
     step(model)
 
 
+def test_a_connector_may_make_a_multiple_of_the_classes():
+    """Which are anchors of a pyramid alone."""
+    double = dict(LINEAR, module_args=dict(in_features=5, out_features=10))
+    model = build(
+        dict(fc=FC),
+        dict(loss_kl=KL),
+        dict(loss_kl=records('fc', connector='widen')),
+        teacher=classifier(4, num_classes=5),
+        connectors=dict(widen=double),
+    )
+    assert model.distiller.simplifier.num_classes == 10
+    step(model, num_classes=5)
+
+
+@MODELS.register_module()
+class FullyConvolutional(torch.nn.Module):
+    """A backbone that ends in a convolution to the classes, as that of SqueezeNet."""
+
+    def __init__(self, **settings):
+        super().__init__()
+        self.__dict__.update(settings)
+        self.conv, self.classifier = torch.nn.Conv2d(1, 8, 3), torch.nn.Conv2d(8, 10, 1)
+
+    def forward(self, images):
+        """(N, 10)."""
+        return (self.classifier(self.conv(images)).mean(dim=(2, 3)),)
+
+
+@pytest.mark.parametrize('settings', [dict(num_classes=10), {}])
+def test_a_convolution_of_a_backbone_has_logits_where_it_is_named(settings):
+    head = dict(type='ClsHead', loss=dict(type='CrossEntropyLoss'))
+    network = dict(_scope_='mmpretrain', type='ImageClassifier', head=head)
+    network['backbone'] = dict(type='mmrazor.FullyConvolutional', **settings)
+    parts = {}, {}, {}, network, network
+    for name in (None, 'backbone.conv') if settings else (None,):
+        with pytest.raises(ValueError, match=r'distiller\.logits_module=.*, expected the module'):
+            build(*parts, logits_module=name)
+    model = build(*parts, logits_module='backbone.classifier', logit_loss=dict(KL))
+    assert model.distiller.simplifier.num_classes == 10
+    step(model)
+
+
+def test_a_sigmoid_is_seen_from_the_head_itself():
+    network = classifier(4)
+    network['head'].update(type='MultiLabelLinearClsHead', loss=None)
+    del network['head']['loss']
+    for name in ('head', 'head.fc'):
+        model = build({}, {}, {}, network, network, logits_module=name)
+        loss = model.distiller.distill_losses['loss_skd']
+        assert type(loss).__name__ == 'LogSpaceBinaryKLDivergence'
+
+
 class _Volume(torch.nn.Module):
     def __init__(self, shape):
         super().__init__()

@@ -52,7 +52,8 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     expect(widths[0] == widths[1], 'distiller.logits_module', records.logits_modules, expected)
     cfg = distiller.logit_loss
     if cfg is None:
-        cfg = _get_default_loss(heads[0], modules[0])
+        use_sigmoid = has_sigmoid(records.models['teacher'], records.logits_modules['teacher'])
+        cfg = _get_default_loss(use_sigmoid, modules[0])
     with error_context('distiller.logit_loss', cfg, 'the config of a loss'):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
     arguments: tuple[str, ...] = LOGITS.get(type(loss), ())
@@ -85,8 +86,8 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     return {'loss_skd': arguments[0]}
 
 
-def _get_default_loss(head: nn.Module, logits_module: nn.Module) -> dict[str, Any]:
-    if has_sigmoid(head):
+def _get_default_loss(use_sigmoid: bool, logits_module: nn.Module) -> dict[str, Any]:
+    if use_sigmoid:
         return dict(type='LogSpaceBinaryKLDivergence')
     layer = get_last_layer(logits_module)
     if isinstance(layer, nn.Conv2d):

@@ -15,6 +15,7 @@ from .known_losses import ALL_LEVELS, SIDES, get_side
 from .logits_modules import (
     describe_model,
     find_logits_modules,
+    get_child,
     get_class_counts,
     get_head,
     get_last_layer,
@@ -72,10 +73,10 @@ class LogitRecords:
         recorder = self._get_recorder(record)
         if recorder is None or isinstance(recorder, ParameterRecorder):
             return False
-        connector = record.get('connector')
-        if connector and get_last_layer(self._connectors[connector]):
+        connector = get_layers(self._connectors, record)
+        if connector is not None:
             is_one_of_several = record.get('connector_idx') is not None
-            return None if is_one_of_several else self._is_as_wide(self._connectors[connector])
+            return None if is_one_of_several else self._is_as_wide(connector)
         if not isinstance(recorder, ModuleOutputsRecorder):
             return None
         module = self._get_module(record)
@@ -153,16 +154,20 @@ class LogitRecords:
         Returns:
             dict[str, Any]: ``num_classes``, whether a segmentor has a sigmoid, the anchors,
             and what their scores are, as far as the head has them; nothing where a connector
-            follows.
+            with layers follows.
         """
-        if record.get('connector'):
+        if get_layers(self._connectors, record) is not None:
             return {}
         head = self._get_head(record)
         found: dict[str, Any] = {}
-        if isinstance(getattr(head, 'num_classes', None), int):
+        # A connector may choose some of the classes.
+        if isinstance(getattr(head, 'num_classes', None), int) and not record.get('connector'):
             found['num_classes'] = head.num_classes
         if hasattr(head, 'loss_decode'):  # Not of classifiers: either may distil the other.
-            found['use_sigmoid'] = has_sigmoid(head)
+            found['use_sigmoid'] = self.use_sigmoid(record)
+        for key in ('regress_ranges', 'scale_ranges'):  # Which objects are of which level.
+            if hasattr(head, key):
+                found[key] = describe(getattr(head, key))
         if anchors := getattr(head, 'prior_generator', None):
             # The scores of equal anchors may be overlaps instead of probabilities.
             loss = type(getattr(head, 'loss_cls', None)).__name__
@@ -179,7 +184,7 @@ class LogitRecords:
 
     def use_sigmoid(self, record: Any) -> bool:
         """Whether the head of a record has a sigmoid for each class."""
-        return has_sigmoid(self._get_head(record))
+        return has_sigmoid(self.models[get_side(record)], self._get_name(record))
 
     def get_logits_module(self, side: str) -> nn.Module:
         """The module of the logits of a model.
@@ -194,16 +199,20 @@ class LogitRecords:
         )
         module, model = modules.get(source), self.models[side]
         # A user may name a convolution of a backbone that has no head.
-        is_named = self._given is not None and get_head(model, source) is model
-        is_named = is_named and get_width(module) in get_class_counts(model)
+        counts = get_class_counts(model)
+        is_named = self._given is not None and get_child(get_head(model, source)) == ''
+        is_named = is_named and (get_width(module) in counts or not counts)
         valid = module is not None and (is_named or not is_feature(model, source))
         expect(valid, 'distiller.logits_module', self._given, expected)
         return modules[source]
 
     def _get_head(self, record: Any) -> nn.Module:
-        side, is_module = get_side(record), self._get_module(record) is not None
-        source = self._get_source(record) if is_module else self.logits_modules[side]
-        return get_head(self.models[side], source)
+        return get_head(self.models[get_side(record)], self._get_name(record))
+
+    def _get_name(self, record: Any) -> str:
+        """The module that a record is of, and that of the logits for a method."""
+        has_module = self._get_module(record) is not None
+        return self._get_source(record) if has_module else self.logits_modules[get_side(record)]
 
     def _get_module(self, record: Any) -> nn.Module | None:
         modules = dict(self.models[get_side(record)].named_modules())
@@ -215,3 +224,14 @@ class LogitRecords:
     def _get_recorder(self, record: Any) -> Any:
         name = record.get('recorder') if isinstance(record, dict) else None
         return self._recorders[get_side(record)].get(name) if isinstance(name, str) else None
+
+
+def get_layers(connectors: Any, record: Any) -> nn.Module | None:
+    """The connector of a record if it has layers, which make logits of what is recorded.
+
+    Args:
+        connectors (nn.ModuleDict): The connectors of the distiller.
+        record (dict): The record.
+    """
+    connector = connectors[record['connector']] if record.get('connector') else None
+    return connector if get_last_layer(connector) else None

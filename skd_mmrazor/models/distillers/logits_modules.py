@@ -48,7 +48,7 @@ def find_logits_modules(model: nn.Module) -> list[str]:
     modules = dict(model.named_modules())
     found: dict[str, str] = {}
     for name, module in modules.items():
-        child = _get_child(module)
+        child = get_child(module)
         if child and 'auxiliary' not in name:
             source = f'{name}.{child}'.lstrip('.')
             cascade = re.sub(r'\.\d+$', '', name)
@@ -58,7 +58,7 @@ def find_logits_modules(model: nn.Module) -> list[str]:
     return list(found.values()) or ['head.fc']
 
 
-def _get_child(head: nn.Module) -> str | None:
+def get_child(head: nn.Module) -> str | None:
     """The name of the logits' module in a head: None if it has none, '' if it is not known."""
     names = [kind.__name__ for kind in type(head).__mro__]
     return next((LOGITS_MODULES[name] for name in names if name in LOGITS_MODULES), '')
@@ -77,9 +77,9 @@ def is_feature(model: nn.Module, source: str) -> bool:
     if module is None or isinstance(get_last_layer(module), nn.Linear):
         return False
     # Matches img_neck, but not bottleneck.
-    if re.search(r'(^|[._])(backbone|neck)(\.|$)', source) or _get_child(module):
+    if re.search(r'(^|[._])(backbone|neck)(\.|$)', source) or get_child(module):
         return True
-    child = _get_child(head)
+    child = get_child(head)
     return child is None or getattr(head, child, module) is not module
 
 
@@ -128,20 +128,32 @@ def get_class_counts(model: nn.Module) -> set[int]:
 
 
 def get_head(model: nn.Module, source: str) -> nn.Module:
-    """The head that a module belongs to: its nearest parent with ``num_classes``.
+    """The head that a module belongs to: itself or its nearest parent with ``num_classes``.
 
     Args:
         model (nn.Module): The model. It is returned if no parent is a head.
         source (str): The name of the module of the logits, which may not exist.
     """
-    parts = source.split('.')
-    modules = dict(model.named_modules())
-    owners = [modules.get('.'.join(parts[:end])) for end in range(len(parts) - 1, -1, -1)]
-    return next((head for head in owners if head and hasattr(head, 'num_classes')), model)
+    return _find_owner(model, source, ('num_classes',)) or model
 
 
-def has_sigmoid(head: nn.Module) -> bool:
-    """Whether a head has a sigmoid for each class, and not a softmax over all."""
+def _find_owner(model: nn.Module, source: str, attributes: tuple[str, ...]) -> nn.Module | None:
+    modules, parts = dict(model.named_modules()), source.split('.')
+    owners = [modules.get('.'.join(parts[:end])) for end in range(len(parts), -1, -1)]
+    found = (owner for owner in owners if any(hasattr(owner, key) for key in attributes))
+    return next(found, None)
+
+
+def has_sigmoid(model: nn.Module, source: str) -> bool:
+    """Whether a model has a sigmoid for each class of a module, and no softmax over all.
+
+    Args:
+        model (nn.Module): The model.
+        source (str): The name of the module of the logits.
+    """
+    # The logits of a backbone are those of the model's head.
+    owner = _find_owner(model, source, (*_LOSSES, 'use_sigmoid_cls'))
+    head = getattr(model, 'head', model) if owner is None else owner
     loss = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
     loss = loss[0] if isinstance(loss, nn.ModuleList) else loss
     loss = getattr(loss, 'ce', loss)  # Of mmpretrain's LabelSmoothLoss.

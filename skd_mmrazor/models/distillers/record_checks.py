@@ -7,6 +7,7 @@ import torch
 
 from ...utils import expect
 from .known_losses import ALL_LEVELS, SIDES, get_pair
+from .logit_records import get_layers
 
 
 def check_records(distiller: Any) -> None:
@@ -37,7 +38,8 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
         expected = 'some (FpnTeacherDistill does not run the head, SingleTeacherDistill does)'
         expect(counts[side] > 0, key, counts[side], expected)
     # A connector may make logits of a feature whose module runs more often.
-    are_chosen = any(record.get('connector') for record in records.values()) or all(
+    connectors = [get_layers(distiller.connectors, record) for record in records.values()]
+    are_chosen = any(connector is not None for connector in connectors) or all(
         isinstance(record.get('record_idx'), int) for record in records.values()
     )
     are_read = all(record.get('record_idx') == ALL_LEVELS for record in records.values())
