@@ -117,6 +117,7 @@ def test_what_goes_wrong_has_no_bound_to_speak_of(name, entropy_grad):
     assert model.distiller.distill_losses['loss_kl'].entropy_grad == entropy_grad
 
 
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # One an image, of mmpretrain.
 @pytest.mark.parametrize(('split', 'expected'), [('val', 10000), ('test', 3)])
 def test_tuning_keeps_away_from_the_test_images(monkeypatch, tmp_path, split, expected):
     monkeypatch.setenv('STUDY_SPLIT', split)
