@@ -104,7 +104,7 @@ def test_the_losses_of_a_detector_are_of_its_scores():
         (
             FASTER_RCNN,
             dict(logits_module='roi_head.bbox_head.fc_cls'),
-            'logits of the same locations',
+            'logits of locations that both models share',
         ),
     ],
 )
