@@ -94,7 +94,8 @@ def resume_whole_model(original: Callable) -> Callable:
 
     @functools.wraps(original)
     def resume(self: Runner, filename: str, *args: Any, **kwargs: Any) -> None:
-        self._resume = True  # mmengine sets it only where the config says so.
+        # mmengine sets it only where the config says so, and what is loaded later is no resume.
+        before, self._resume = self._resume, True
         try:
             original(self, filename, *args, **kwargs)
         except (OSError, pickle.UnpicklingError):
@@ -104,6 +105,8 @@ def resume_whole_model(original: Callable) -> Callable:
                 f'{filename!r} cannot be resumed from, expected a checkpoint of the same config. '
                 f'{type(error).__name__}: {error}'
             ) from error
+        finally:
+            self._resume = before
 
     return resume
 

@@ -140,6 +140,15 @@ def test_training_may_begin_with_another_head(tmp_path):
     assert re.search(match, log.read_text())
 
 
+def test_what_is_loaded_after_a_resume_may_be_a_part(tmp_path):
+    part, _ = save(tmp_path, distillation(), drop='architecture.head')
+    runner = build(tmp_path, distillation(), part)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    with pytest.raises(ValueError, match=r"saved\.pth' cannot be resumed from"):
+        runner.resume(str(part))
+    runner.load_checkpoint(str(part))
+
+
 @pytest.mark.parametrize(('way', 'is_refused'), [(by_test, False), (by_resume, True)])
 def test_a_simplifier_is_needed_to_resume_and_not_to_test(tmp_path, way, is_refused):
     _, model = save(tmp_path, distillation())
