@@ -646,8 +646,7 @@ def test_features_of_all_levels_are_averaged_as_they_are():
     ]
     torch.testing.assert_close(found, 0.8 * losses[0] + 0.2 * losses[1])
     # One more level of a model has nothing to be compared with.
-    more = build(distiller=dict(distiller, loss_forward_mappings=dict(loss_l2=records)))
-    loss = more.distiller.distill_losses['loss_l2']
+    loss = model.distiller.distill_losses['loss_l2']
     with pytest.raises(ValueError, match='is longer'):
         loss(s_feature=[images], t_feature=levels)
 

@@ -329,32 +329,23 @@ LINEAR = dict(
 )
 
 
-@pytest.mark.parametrize('connector', [LINEAR, dict(type='FirstClasses')])
-def test_a_connector_may_change_the_number_of_classes(connector):
-    """What counts is what reaches the loss."""
+DOUBLE = dict(LINEAR, module_args=dict(in_features=5, out_features=10))
+
+
+@pytest.mark.parametrize(
+    ('connector', 'classes'), [(LINEAR, 20), (dict(type='FirstClasses'), 20), (DOUBLE, 5)]
+)
+def test_a_connector_may_change_the_number_of_classes(connector, classes):
+    """What counts is what reaches the loss; a multiple are anchors of a pyramid alone."""
     model = build(
         dict(fc=FC),
         dict(loss_kl=KL),
         dict(loss_kl=records('fc', connector='choose')),
-        teacher=classifier(4, num_classes=20),
+        teacher=classifier(4, num_classes=classes),
         connectors=dict(choose=connector),
     )
     assert model.distiller.simplifier.num_classes == 10
-    step(model)
-
-
-def test_a_connector_may_make_a_multiple_of_the_classes():
-    """Which are anchors of a pyramid alone."""
-    double = dict(LINEAR, module_args=dict(in_features=5, out_features=10))
-    model = build(
-        dict(fc=FC),
-        dict(loss_kl=KL),
-        dict(loss_kl=records('fc', connector='widen')),
-        teacher=classifier(4, num_classes=5),
-        connectors=dict(widen=double),
-    )
-    assert model.distiller.simplifier.num_classes == 10
-    step(model, num_classes=5)
+    step(model, num_classes=min(classes, 10))
 
 
 @MODELS.register_module()

@@ -42,7 +42,8 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     for part in (distiller.distill_losses, *recorders.values()):
         expect('loss_skd' not in part, 'distiller: names', list(part), expected)
     modules = [records.get_logits_module(side) for side in SIDES]
-    heads = [get_head(records.models[side], records.logits_modules[side]) for side in SIDES]
+    heads = (get_head(records.models[side], records.logits_modules[side]) for side in SIDES)
+    # The heads of mmdetection are called for each level.
     is_pyramid = any(hasattr(head, 'cls_out_channels') for head in heads)
     widths = [get_width(module) for module in modules]
     expected = (
@@ -80,7 +81,7 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         recorders[side]['loss_skd'] = recorder = ModuleOutputsRecorder(source)
         recorder.initialize(model)
         mapping[argument] = dict(recorder='loss_skd', from_student=side == 'student')
-        if is_pyramid:  # The heads of mmdetection are called for each level.
+        if is_pyramid:
             mapping[argument].update(record_idx=ALL_LEVELS)
     distiller.loss_forward_mappings['loss_skd'] = mapping
     return {'loss_skd': arguments[0]}

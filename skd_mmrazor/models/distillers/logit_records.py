@@ -172,9 +172,9 @@ class LogitRecords:
             # The scores of equal anchors may be overlaps instead of probabilities.
             loss = type(getattr(head, 'loss_cls', None)).__name__
             found['scores'] = 'overlaps' if loss in _OF_OVERLAPS else 'probabilities'
-            settings = describe(anchors)
-            kept = settings.keys() - _SAID_BY_OTHERS
-            found.update((f'anchors.{key}', settings[key]) for key in settings if key in kept)
+            for key, value in describe(anchors).items():
+                if key not in _SAID_BY_OTHERS:
+                    found[f'anchors.{key}'] = value
         return found
 
     def get_num_levels(self, record: Any) -> int:
