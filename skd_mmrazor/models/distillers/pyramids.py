@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...utils import expect
-from .known_losses import ALL_LEVELS, get_pair, get_side
-from .logit_records import LogitRecords
+from .logits.known_losses import ALL_LEVELS, get_pair, get_side
+from .logits.records import LogitRecords
 
 
 def prepare_pyramids(distiller: Any, records: LogitRecords) -> None:

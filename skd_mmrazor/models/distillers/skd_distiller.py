@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from ...utils import error_context
 from ..connectors import AttentionSimplifierConnector
 from ..losses import LogSpaceBinaryKLDivergence
-from . import config_checks as checks
-from .config_errors import name_loss, name_part
-from .known_losses import ALL_LEVELS, SIDES
-from .logit_losses import choose_losses, get_common_tau
-from .logit_records import LogitRecords
-from .loss_checks import check_gradient, check_loss
+from .checks.config import check_arguments, check_parts, check_sources
+from .checks.errors import name_loss, name_part
+from .checks.losses import check_gradient, check_loss, check_losses
+from .checks.models import agree_on_num_classes, check_heads, check_simplifier
+from .checks.records import check_records
+from .logits.known_losses import ALL_LEVELS, SIDES
+from .logits.losses import choose_losses, complete_losses, get_common_tau
+from .logits.records import LogitRecords
 from .pyramids import get_levels, prepare_pyramids
-from .record_checks import check_records
 from .target_statistics import compare_targets
 
 
@@ -110,8 +111,8 @@ class SKDDistiller(ConfigurableDistiller):
         self.logits_module = logits_module
         self.logit_loss = logit_loss
         self.log_interval = log_interval
-        checks.check_arguments(self)
-        checks.check_parts(self)
+        check_arguments(self)
+        check_parts(self)
         # By side; emptied once both are prepared and their logits are found.
         self._models: dict[str, nn.Module] = {}
         # Per-step cache: record -> (logits, simplified logits), of each level of a pyramid.
@@ -127,7 +128,7 @@ class SKDDistiller(ConfigurableDistiller):
         Args:
             model (BaseModel): The student.
         """
-        with checks.check_sources('student', self.student_recorders, model):
+        with check_sources('student', self.student_recorders, model):
             super().prepare_from_student(model)
         self._prepare('student', model)
 
@@ -143,7 +144,7 @@ class SKDDistiller(ConfigurableDistiller):
         Raises:
             ValueError: The config contradicts the models or itself.
         """
-        with checks.check_sources('teacher', self.teacher_recorders, model):
+        with check_sources('teacher', self.teacher_recorders, model):
             super().prepare_from_teacher(model)
         self._prepare('teacher', model)
 
@@ -153,9 +154,11 @@ class SKDDistiller(ConfigurableDistiller):
             return
         records, self._models = LogitRecords(self, self._models), {}
         choose_losses(self, records)
+        check_losses(self)
+        complete_losses(self, records)
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
-        num_classes = checks.agree_on_num_classes(self, records)
-        checks.check_heads(self, records)
+        num_classes = agree_on_num_classes(self, records)
+        check_heads(self, records)
         cfg: dict[str, Any] = dict(self.simplifier_cfg, num_classes=num_classes)
         if cfg.get('tau') is None:
             cfg['tau'] = get_common_tau(losses)
@@ -171,7 +174,7 @@ class SKDDistiller(ConfigurableDistiller):
                 if self._use_sigmoid and is_ours:  # Smaller logits would make objects likelier.
                     cfg = dict(softening='scale', start_factor=1.0) | cfg
                 self.simplifier = MODELS.build(dict(_scope_='mmrazor') | cfg)
-            checks.check_simplifier(self.simplifier, num_classes)
+            check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
         prepare_pyramids(self, records)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmrazor.models.distillers import ConfigurableDistiller
 
-from ...utils import error_context
-from .pyramids import get_loss
+from ....utils import error_context
+from ..pyramids import get_loss
 
 _LABELS = (
     '; gt_labels of class indices, one per image: Mixup, CutMix (batch_augments, or '

@@ -6,40 +6,48 @@ from typing import Any
 from mmrazor.models.losses import ChannelWiseDivergence
 from torch import nn
 
-from ...utils import expect, is_number
-from ..losses import LogSpaceBinaryKLDivergence
-from ..losses.log_space_kl_divergence import check_tau
-from .added_logit_loss import add_logit_loss
+from ....utils import expect, is_number
+from ...losses import LogSpaceBinaryKLDivergence
+from ...losses.log_space_kl_divergence import check_tau
+from .added_loss import add_logit_loss
 from .differentiable_losses import make_differentiable
 from .known_losses import FEATURES, KNOWN, LOGITS, get_side
-from .logit_records import LogitRecords
-from .loss_checks import check_mapping, check_numbers
+from .records import LogitRecords
 
 # Losses of logits that take no softmax over the classes.
 _WITHOUT_SOFTMAX = (LogSpaceBinaryKLDivergence, ChannelWiseDivergence)
 
 
 def choose_losses(distiller: Any, records: LogitRecords) -> None:
-    """Finds or adds the losses that are simplified, and makes them differentiable.
+    """Finds the losses that are simplified, or adds one.
 
     Args:
-        distiller (SKDDistiller): The distiller, whose ``simplified_losses``,
-            ``distill_losses`` and ``loss_forward_mappings`` are completed.
+        distiller (SKDDistiller): The distiller, whose ``simplified_losses`` are completed.
         records (LogitRecords): Its records.
 
     Raises:
-        ValueError: A loss cannot train a simplifier, or an argument has no use.
+        ValueError: No loss can be found or added, or ``logit_loss`` has no use.
     """
-    logit_loss, entropy_grad = distiller.logit_loss, distiller.entropy_grad
-    mappings = distiller.loss_forward_mappings
-    chosen = distiller.simplified_losses or find_logit_losses(distiller, records)
+    chosen, logit_loss = distiller.simplified_losses, distiller.logit_loss
+    chosen = chosen or find_logit_losses(distiller, records)
     expected = f'nothing: no loss is added beside {list(chosen)}, which take logits'
     expect(not chosen or logit_loss is None, 'distiller.logit_loss', logit_loss, expected)
-    chosen = distiller.simplified_losses = chosen or add_logit_loss(distiller, records)
-    for name, loss in distiller.distill_losses.items():
-        check_numbers(name, loss)
-    for name, argument in chosen.items():
-        check_mapping(distiller, name, argument)
+    distiller.simplified_losses = chosen or add_logit_loss(distiller, records)
+
+
+def complete_losses(distiller: Any, records: LogitRecords) -> None:
+    """Lets the chosen losses receive simplified logits, and propagate their gradient.
+
+    Args:
+        distiller (SKDDistiller): The distiller, whose ``distill_losses`` and
+            ``loss_forward_mappings`` are completed.
+        records (LogitRecords): Its records.
+
+    Raises:
+        ValueError: A loss cannot train a simplifier, or ``entropy_grad`` has no use.
+    """
+    mappings, entropy_grad = distiller.loss_forward_mappings, distiller.entropy_grad
+    for name, argument in distiller.simplified_losses.items():
         loss = distiller.distill_losses[name]
         # Whether a teacher that is trained receives the gradient of the loss.
         detach = bool(getattr(loss, 'teacher_detach', False))
@@ -55,7 +63,7 @@ def choose_losses(distiller: Any, records: LogitRecords) -> None:
                 stacklevel=3,
             )
         distiller.distill_losses[name] = make_differentiable(name, loss, entropy_grad)
-    losses = [distiller.distill_losses[name] for name in chosen]
+    losses = [distiller.distill_losses[name] for name in distiller.simplified_losses]
     valid = not entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)
     names = [type(loss).__name__ for loss in losses]
     expected = f"0: the target's entropy has no part in the gradient of {names}"

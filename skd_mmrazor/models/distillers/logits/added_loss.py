@@ -8,16 +8,16 @@ from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 from mmrazor.registry import MODELS
 from torch import nn
 
-from ...utils import error_context, expect
+from ....utils import error_context, expect
 from .known_losses import ALL_LEVELS, LOGITS, SIDES
-from .logit_records import LogitRecords
-from .logits_modules import (
+from .modules import (
     find_logits_modules,
     get_head,
     get_last_layer,
     get_width,
     has_sigmoid,
 )
+from .records import LogitRecords
 
 
 def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:

@@ -8,8 +8,8 @@ import torch
 from mmrazor.models import losses
 from torch import nn
 
-from ...utils import error_context, expect
-from ..losses import LogSpaceDKDLoss, LogSpaceKLDivergence
+from ....utils import error_context, expect
+from ...losses import LogSpaceDKDLoss, LogSpaceKLDivergence
 
 # The log-space version of a loss, and the arguments that both have.
 _LOG_SPACE = {

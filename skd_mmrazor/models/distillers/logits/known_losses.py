@@ -5,7 +5,7 @@ from typing import Any
 from mmrazor.models import losses
 from torch import nn
 
-from ..losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDivergence
+from ...losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDivergence
 
 SIDES = ('teacher', 'student')
 # The ``record_idx`` of a record of all levels of a pyramid.

@@ -8,12 +8,27 @@ import torch
 from mmrazor.models.losses import ChannelWiseDivergence
 from torch import Tensor, nn
 
-from ...utils import error_context, expect, is_number
-from .known_losses import KNOWN, LOGITS, get_pair
-from .pyramids import get_loss
+from ....utils import error_context, expect, is_number
+from ..logits.known_losses import KNOWN, LOGITS, get_pair
+from ..pyramids import get_loss
 
 
-def check_mapping(distiller: Any, name: str, argument: Any) -> None:
+def check_losses(distiller: Any) -> None:
+    """Makes sure that the losses have sound arguments, and that SKD can train by the chosen.
+
+    Args:
+        distiller (SKDDistiller): The distiller, whose losses are chosen.
+
+    Raises:
+        ValueError: As of :func:`_check_numbers` and :func:`_check_mapping`.
+    """
+    for name, loss in distiller.distill_losses.items():
+        _check_numbers(name, loss)
+    for name, argument in distiller.simplified_losses.items():
+        _check_mapping(distiller, name, argument)
+
+
+def _check_mapping(distiller: Any, name: str, argument: Any) -> None:
     """Makes sure that a loss trains the student and its simplifier by an argument.
 
     Args:
@@ -44,7 +59,7 @@ def check_mapping(distiller: Any, name: str, argument: Any) -> None:
     expect(not is_number(weight) or weight >= 0, key, weight, expected)
 
 
-def check_numbers(name: str, loss: nn.Module) -> None:
+def _check_numbers(name: str, loss: nn.Module) -> None:
     """Makes sure that the numeric arguments of a loss of mmrazor or ours are finite numbers.
 
     Args:

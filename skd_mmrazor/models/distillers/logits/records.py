@@ -9,10 +9,10 @@ from mmrazor.models.task_modules.recorder import (
 )
 from torch import nn
 
-from ...utils import expect
-from ...utils.descriptions import describe
+from ....utils import expect
+from ....utils.descriptions import describe
 from .known_losses import ALL_LEVELS, SIDES, get_side
-from .logits_modules import (
+from .modules import (
     describe_model,
     find_logits_modules,
     get_child,

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from ...utils import expect
-from .known_losses import ALL_LEVELS, SIDES, get_pair
-from .logit_records import get_layers
+from ....utils import expect
+from ..logits.known_losses import ALL_LEVELS, SIDES, get_pair
+from ..logits.records import get_layers
 
 
 def check_records(distiller: Any) -> None:

@@ -1,0 +1,1 @@
+"""Mistakes that would be silent, and errors that would not name a key of the config."""

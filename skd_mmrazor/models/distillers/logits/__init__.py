@@ -1,0 +1,1 @@
+"""Which records of a distiller are logits, and which losses take them."""
