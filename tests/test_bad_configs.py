@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmrazor.registry import MODELS
-from skd_mmrazor.models.distillers.checks.errors import name_loss
 
 import skd_mmrazor
+from skd_mmrazor.models.distillers.checks.errors import name_loss
 
 from .conftest import algorithm, batch, classifier, distiller
 

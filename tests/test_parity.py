@@ -9,15 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.parity.mdistiller import MDISTILLER, MDistiller, Overhaul
 from benchmarks.parity.ours import FEATURES, Ours, make_batch
-from benchmarks.parity.references import (
-    MDISTILLER,
-    REPDISTILLER,
-    MDistiller,
-    Overhaul,
-    RepDistiller,
-    import_from,
-)
+from benchmarks.parity.references import import_from
+from benchmarks.parity.repdistiller import REPDISTILLER, RepDistiller
 
 from .conftest import run_python
 

@@ -21,8 +21,9 @@ import torch
 from skd_mmrazor.utils.command_line import make_parser
 from skd_mmrazor.utils.progress import track
 
+from .mdistiller import MDISTILLER, MDistiller, Overhaul
 from .ours import FEATURES, PAIRS, Ours, make_batch
-from .references import MDISTILLER, REPDISTILLER, MDistiller, Overhaul, RepDistiller
+from .repdistiller import REPDISTILLER, RepDistiller
 
 LOGITS = ('kd', 'dkd')  # These have configs for all pairs.
 

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmrazor.registry import MODELS
-from skd_mmrazor.models.distillers.logits.modules import find_logits_modules
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceBinaryKLDivergence
+from skd_mmrazor.models.distillers.logits.modules import find_logits_modules
 
 CLASSES, ANCHORS = 5, 3
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from mmrazor.models import losses as mmrazor_losses
 from mmrazor.registry import MODELS
-from skd_mmrazor.models.distillers.logits.modules import get_head
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceKLDivergence
+from skd_mmrazor.models.distillers.logits.modules import get_head
 
 from ..conftest import algorithm, batch, classifier
 

@@ -38,7 +38,7 @@ def panels(runs):
 
 
 def test_the_curves_are_the_log(work_dirs):
-    runs = [plot_curves.Run.load(path, path.name) for path in work_dirs]
+    runs = [plot_curves.LoggedRun.load(path, path.name) for path in work_dirs]
     axes = panels(runs)
     accuracy = axes['Validation top-1 (%)']
     for line, work_dir in zip(accuracy.lines[::2], work_dirs, strict=False):
@@ -62,7 +62,7 @@ def test_the_curves_are_the_log(work_dirs):
 
 
 def test_what_was_logged_once_can_be_seen():
-    run = plot_curves.Run('one epoch', [{'step': 1, 'epoch': 1, 'loss': 2.0}], [], None)
+    run = plot_curves.LoggedRun('one epoch', [{'step': 1, 'epoch': 1, 'loss': 2.0}], [], None)
     run.val = [{'step': 1, 'accuracy/top1': 70.0}]
     for title, ax in panels([run]).items():
         (line,) = ax.lines
@@ -72,7 +72,7 @@ def test_what_was_logged_once_can_be_seen():
 
 
 def test_a_run_without_skd_has_no_panels_of_it(work_dirs):
-    axes = panels([plot_curves.Run.load(work_dirs[0], 'kd')])
+    axes = panels([plot_curves.LoggedRun.load(work_dirs[0], 'kd')])
     assert len(axes) == 3
     assert 'λ' not in axes
 
@@ -85,7 +85,7 @@ def test_what_was_resumed_overrides_what_it_repeats(work_dirs, tmp_path):
     resumed = [{**r, 'accuracy/top1': 12.5} for r in records if r['step'] == 2 and 'lr' not in r]
     later.write_text('\n'.join(map(json.dumps, resumed)))
     first = next(r['accuracy/top1'] for r in records if 'accuracy/top1' in r)
-    run = plot_curves.Run.load(tmp_path / 'run', 'run')
+    run = plot_curves.LoggedRun.load(tmp_path / 'run', 'run')
     assert run.accuracies() == [(1, first), (2, 12.5)]
 
 
@@ -107,13 +107,13 @@ def test_a_run_that_was_started_anew_takes_nothing_from_the_old_one(tmp_path):
     """The old run was longer; only the new one is drawn."""
     log(tmp_path, '20240101_000000', epochs(1, 5, 80))
     log(tmp_path, '20240102_000000', epochs(1, 2, 10))
-    run = plot_curves.Run.load(tmp_path, 'run')
+    run = plot_curves.LoggedRun.load(tmp_path, 'run')
     assert run.accuracies() == [(1, 11), (2, 12)]
     assert run.summary()['best'] == '12.00 (epoch 2)'
     assert run.curve('loss') == [(1, 1.0), (2, 0.5)]
     # One that was resumed after the first epoch keeps that, and no more.
     log(tmp_path, '20240103_000000', epochs(2, 3, 20))
-    assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 22), (3, 23)]
+    assert plot_curves.LoggedRun.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 22), (3, 23)]
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
@@ -132,7 +132,7 @@ def test_a_run_by_iterations_has_its_validations_where_they_were(tmp_path, by_ep
         },
     )
     logged = [r['accuracy/top1'] for r in scalars(tmp_path)[1] if 'accuracy/top1' in r]
-    run = plot_curves.Run.load(tmp_path, 'run')
+    run = plot_curves.LoggedRun.load(tmp_path, 'run')
     assert run.accuracies() == list(zip([3, 6], logged, strict=True))
     assert run.summary()['best'].endswith(f'(iteration {3 if logged[0] >= logged[1] else 6})')
     assert [x for x, _ in run.curve('loss')] == [1, 2, 3, 4, 5, 6]
@@ -142,9 +142,9 @@ def test_a_log_that_was_cut_is_read_to_there(tmp_path):
     path = log(tmp_path, '20240101_000000', epochs(1, 2, 10))
     whole = path.read_text()
     path.write_text(whole[:-5])
-    assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11)]
+    assert plot_curves.LoggedRun.load(tmp_path, 'run').accuracies() == [(1, 11)]
     path.write_text(f'{whole}\n\n')
-    assert plot_curves.Run.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 12)]
+    assert plot_curves.LoggedRun.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 12)]
 
 
 @pytest.mark.parametrize('line', ['"lr": 0.1}', '[1]', '{"lr": 0.1}', '{"lr": 0.1, "step": "1"}'])
@@ -152,7 +152,7 @@ def test_a_line_that_is_no_record_is_named(tmp_path, line):
     path = log(tmp_path, '20240101_000000', epochs(1, 2, 10))
     path.write_text(f'{line}\n{path.read_text()}')
     with pytest.raises(ValueError, match=r'scalars\.json, line 1: '):
-        plot_curves.Run.load(tmp_path, 'run')
+        plot_curves.LoggedRun.load(tmp_path, 'run')
 
 
 def test_a_page_holds_all_that_it_shows(monkeypatch, work_dirs, tmp_path, capsys):
@@ -183,7 +183,7 @@ def test_a_page_holds_all_that_it_shows(monkeypatch, work_dirs, tmp_path, capsys
 
 def test_a_folder_without_a_log_is_named(tmp_path):
     with pytest.raises(SystemExit, match=f'{tmp_path}: no .*scalars.json'):
-        plot_curves.Run.load(tmp_path, 'run')
+        plot_curves.LoggedRun.load(tmp_path, 'run')
 
 
 def test_names_that_do_not_fit_are_refused(monkeypatch, capsys):

@@ -14,8 +14,6 @@ import argparse
 import base64
 import html
 import io
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
@@ -23,7 +21,6 @@ import matplotlib
 
 matplotlib.use('Agg')  # a cluster has no display
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.figure import Figure
 
 from skd_mmrazor.utils.command_line import (
@@ -34,7 +31,7 @@ from skd_mmrazor.utils.command_line import (
     run_tool,
 )
 from skd_mmrazor.utils.files import write_beside
-from skd_mmrazor.utils.scalars import read_scalars
+from skd_mmrazor.utils.logged_run import LoggedRun
 
 COLORS = ['#4878a8', '#4f8a83', '#d9822b', '#8e6bb0', '#b5533c', '#7f7f7f', '#2b2f36', '#c2a83e']
 STYLES = {'-': '', '--': 'dashed ', ':': 'dotted ', '-.': 'dash-dotted '}
@@ -59,74 +56,7 @@ $pictures
 """)
 
 
-@dataclass
-class Run:
-    """The training in a work directory, including all resumptions.
-
-    Args:
-        name (str): Its name in the legend.
-        train (list[dict]): Training records, by iteration.
-        val (list[dict]): Validation records, by epoch or iteration.
-        picture (Path, optional): The last picture of the simplified targets.
-    """
-
-    name: str
-    train: list[dict]
-    val: list[dict]
-    picture: Path | None
-
-    @classmethod
-    def load(cls, work_dir: Path, name: str) -> 'Run':
-        """Reads what mmengine's ``LocalVisBackend`` wrote.
-
-        Raises:
-            SystemExit: Nothing was logged there.
-        """
-        records = read_scalars(work_dir)
-        if not records['train']:
-            raise SystemExit(f'{work_dir}: no */vis_data/scalars.json with training records in it.')
-        pictures = work_dir.glob('*/vis_data/vis_image/simplification_*.png')
-        picture = max(pictures, key=lambda p: p.stat().st_mtime, default=None)
-        return cls(name, **records, picture=picture)
-
-    @property
-    def unit(self) -> str:
-        """The unit in which the training counts."""
-        return 'epoch' if 'epoch' in self.train[0] else 'iteration'
-
-    def accuracies(self, model: str = '') -> list[tuple[int, float]]:
-        """Top-1 of the student, or of the teacher, by epoch or iteration."""
-        key = f'{model}accuracy/top1'
-        return [(r['step'], r[key]) for r in self.val if key in r]
-
-    def curve(self, key: str) -> list[tuple[float, float]]:
-        """The mean of each epoch, or all values of a run that counts iterations."""
-        values = defaultdict(list)
-        for record in self.train:
-            if key in record:
-                values[record.get('epoch', record['step'])].append(record[key])
-        return [(x, float(np.mean(y))) for x, y in values.items()]
-
-    def summary(self) -> dict[str, str]:
-        """A row of the table."""
-        row = {'run': self.name}
-        if accuracies := self.accuracies():
-            best = max(accuracies, key=lambda point: point[1])
-            row['accuracy/top1'] = f'{accuracies[-1][1]:.2f}'
-            row['best'] = f'{best[1]:.2f} ({self.unit} {best[0]})'
-        if teacher := self.accuracies('teacher.'):
-            row['teacher.accuracy/top1'] = f'{teacher[-1][1]:.2f}'
-        last = self.train[-1]
-        if 'distill.simplified_entropy' in last:
-            row['entropy (nats)'] = (
-                f'{last["distill.teacher_entropy"]:.2f} → {last["distill.simplified_entropy"]:.2f}'
-            )
-        if 'distill.lam' in last:
-            row['λ'] = f'{last["distill.lam"]:+.3f}'.replace('-', '−')
-        return row
-
-
-def draw(runs: list[Run]) -> Figure:
+def draw(runs: list[LoggedRun]) -> Figure:
     """Draws a panel for each quantity that at least one run logged."""
     distill = {k for run in runs for r in run.train for k in r if k.startswith('distill.')}
     losses = sorted(key for key in distill if 'loss' in key)
@@ -183,7 +113,7 @@ def draw_line(ax: plt.Axes, points: list[tuple], color: str, style: str = '-') -
     ax.plot(*zip(*points, strict=True), color=color, ls=style, marker=marker, lw=1.6)
 
 
-def draw_accuracy(ax: plt.Axes, run: Run, color: str) -> None:
+def draw_accuracy(ax: plt.Axes, run: LoggedRun, color: str) -> None:
     """The student's accuracy, and a line for the teacher's."""
     if points := run.accuracies():
         draw_line(ax, points, color)
@@ -199,7 +129,7 @@ def draw_accuracy(ax: plt.Axes, run: Run, color: str) -> None:
             ax.text(x, y, label, fontsize=8, color='#6b7079', ha='right', va='bottom')
 
 
-def write_page(runs: list[Run], figure: Figure, path: Path) -> None:
+def write_page(runs: list[LoggedRun], figure: Figure, path: Path) -> None:
     """Writes the curves, the table and the pictures as one file without links."""
     svg = io.StringIO()
     figure.savefig(svg, format='svg', metadata=dict.fromkeys(['Creator', 'Date', 'Format', 'Type']))
@@ -251,7 +181,7 @@ def main() -> None:
     out = args.out or args.work_dirs[0] / 'curves.png'
     page = out.with_suffix('.html')
     keep_existing([out, page], args.force)
-    runs = [Run.load(*pair) for pair in zip(args.work_dirs, args.legend, strict=True)]
+    runs = [LoggedRun.load(*pair) for pair in zip(args.work_dirs, args.legend, strict=True)]
     figure = draw(runs)
     with write_beside(out) as picture, write_beside(page) as part:
         figure.savefig(picture, dpi=120, format=out.suffix[1:])
