@@ -427,7 +427,7 @@ def test_a_head_that_is_not_known_is_told_its_modules():
     step(build(*own, logits_module='bbox_head.own_cls'))
     product = Detector(TOODHead()), Detector(TOODHead())
     for name in (None, 'bbox_head.retina_cls'):
-        with pytest.raises(ValueError, match=r'whose logits may be of \[\].*keep type='):
+        with pytest.raises(ValueError, match=r'none of whose layers is known.*keep type='):
             build(*product, logits_module=name)
 
 

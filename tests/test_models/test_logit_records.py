@@ -221,7 +221,6 @@ L2 = dict(type='L2Loss')
         (METHOD, OWN, {}),
         (LOSS_INPUTS, OWN, dict(data_idx=0)),
         (METHOD, L2, {}),
-        (FC, L2, dict(connector='first')),
     ],
 )
 def test_a_loss_that_may_read_logits_is_named_before_another_is_added(recorder, loss, keys):

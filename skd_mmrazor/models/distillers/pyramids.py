@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...utils import expect
-from .logits.known_losses import ALL_LEVELS, get_pair, get_side
+from .logits.known_losses import ALL_LEVELS, get_side
 from .logits.records import LogitRecords
 
 
@@ -21,9 +21,9 @@ def prepare_pyramids(distiller: Any, records: LogitRecords) -> None:
         pyramids = {k: x for k, x in entries.items() if x.get('record_idx') == ALL_LEVELS}
         if pyramids:
             distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
-        pair = get_pair(mapping, distiller.simplified_losses.get(name))
+        logits = dict(distiller.logit_entries.get(name, {}).values())
         for key, entry in pyramids.items():
-            if key in dict(pair.values()) or records.is_logits(entry):
+            if key in logits or records.is_logits(entry):
                 record = entry['recorder'], entry['from_student'], entry.get('connector')
                 distiller.logit_pyramids[record] = records.get_num_levels(entry)
 
@@ -80,8 +80,10 @@ class LevelsLoss(nn.Module):
         pyramids = {key: levels for key, levels in records.items() if isinstance(levels, list)}
         losses, sizes = [], []
         for levels in zip(*pyramids.values(), strict=True):
-            losses.append(self.loss(**{**records, **dict(zip(pyramids, levels, strict=True))}))
-            sizes.append(levels[0].shape[2:].numel())
+            loss = self.loss(**{**records, **dict(zip(pyramids, levels, strict=True))})
+            # As mmengine adds a list to the objective.
+            losses.append(sum(x.mean() for x in loss) if isinstance(loss, list) else loss)
+            sizes.append(levels[0].numel() // levels[0].shape[1])
         return sum(size / sum(sizes) * loss for size, loss in zip(sizes, losses, strict=True))
 
 

@@ -117,6 +117,8 @@ class SKDDistiller(ConfigurableDistiller):
         self._models: dict[str, nn.Module] = {}
         # Per-step cache: record -> (logits, simplified logits), of each level of a pyramid.
         self._simplified: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        # By simplified loss and side: the argument that takes the logits, and its entry.
+        self.logit_entries: dict[str, dict[str, tuple[str, Any]]] = {}
         # The number of levels, by recorder, ``from_student`` and connector of logits of all.
         self.logit_pyramids: dict[tuple[str, bool, str | None], int] = {}
         self._unchecked: list[str] = []
@@ -156,6 +158,10 @@ class SKDDistiller(ConfigurableDistiller):
         choose_losses(self, records)
         check_losses(self)
         complete_losses(self, records)
+        self.logit_entries = {
+            name: records.get_pair(self.loss_forward_mappings[name], argument)
+            for name, argument in self.simplified_losses.items()
+        }
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
         num_classes = agree_on_num_classes(self, records)
         check_heads(self, records)

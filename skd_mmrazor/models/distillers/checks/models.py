@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ....utils import error_context, expect, is_number
-from ..logits.known_losses import get_pair
 from ..logits.records import LogitRecords
 
 
@@ -56,8 +55,7 @@ def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
         ValueError: They do not agree, or none of them has a number.
     """
     losses, counts = distiller.simplified_losses, []
-    for name, argument in losses.items():
-        pair = get_pair(distiller.loss_forward_mappings[name], argument)
+    for name, pair in distiller.logit_entries.items():
         for side, (_, record) in pair.items():
             number = records.get_num_classes(record)
             counts.append((f'{side}_recorders.{record["recorder"]}', number))
@@ -90,8 +88,7 @@ def check_heads(distiller: Any, records: LogitRecords) -> None:
     Raises:
         ValueError: A setting of the heads differs.
     """
-    for name, argument in distiller.simplified_losses.items():
-        pair = get_pair(distiller.loss_forward_mappings[name], argument)
+    for name, pair in distiller.logit_entries.items():
         heads = {side: records.get_head_settings(record) for side, (_, record) in pair.items()}
         for setting in heads['teacher']:
             found = {side: head[setting] for side, head in heads.items() if setting in head}

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 
 from ....utils import expect
-from ..logits.known_losses import ALL_LEVELS, SIDES, get_pair
+from ..logits.known_losses import ALL_LEVELS, SIDES
 from ..logits.records import get_layers
+
+_ADDED = '; write this loss, which was added, into the config by another name'
 
 
 def check_records(distiller: Any) -> None:
@@ -19,23 +21,26 @@ def check_records(distiller: Any) -> None:
     Raises:
         ValueError: One model made more records of a loss, or maps of another size.
     """
-    for name, argument in distiller.simplified_losses.items():
-        pair = get_pair(distiller.loss_forward_mappings[name], argument)
+    for name, pair in distiller.logit_entries.items():
         records = {side: entry for side, (_, entry) in pair.items() if isinstance(entry, dict)}
         if len(records) == len(SIDES):
             _check_counts(distiller, name, records)
-            _check_sizes(distiller, name, records, argument)
+            _check_sizes(distiller, name, records, pair['teacher'][0])
 
 
 def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
     counts, sizes = {}, set()
     for side, record in records.items():
         recorder = getattr(distiller, f'{side}_recorders').get_recorder(record['recorder'])
-        found = getattr(recorder, 'data_buffer', ())
+        found, index = getattr(recorder, 'data_buffer', ()), record.get('data_idx')
         counts[side] = len(found)
-        sizes |= {(side, getattr(logits, 'shape', None)) for logits in found}
+        outputs = [x if index is None else x[index] for x in found]
+        sizes |= {(side, getattr(logits, 'shape', None)) for logits in outputs}
         key = f'distiller.{side}_recorders.{record["recorder"]}: records of a step'
-        expected = 'some (FpnTeacherDistill does not run the head, SingleTeacherDistill does)'
+        expected = (
+            'some, of what runs in a training step (FpnTeacherDistill does not run the head, '
+            'SingleTeacherDistill does)'
+        )
         expect(counts[side] > 0, key, counts[side], expected)
     # A connector may make logits of a feature whose module runs more often.
     connectors = [get_layers(distiller.connectors, record) for record in records.values()]
@@ -49,7 +54,7 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
     expected = (
         'as many of both models, such as the same levels of a pyramid; of several sizes, '
         f'record_idx={ALL_LEVELS!r} or a number in both entries chooses'
-    )
+    ) + _ADDED * (name == 'loss_skd')
     key = f'distiller.loss_forward_mappings.{name}: records of a step'
     expect(valid, key, counts, expected)
 
@@ -79,7 +84,8 @@ def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: 
             f"function_name='interpolate', func_args=dict(size={student}, mode={mode!r}))) and "
             f"connector='resize' in its {argument}"
         )
-        if name == 'loss_skd':
-            expected += '; write this loss, which was added, into the config by another name'
+        if used := records['teacher'].get('connector'):  # An entry takes one.
+            expected = f'maps of one size: connector={used!r} in its {argument} must resize, too'
+        expected += _ADDED * (name == 'loss_skd')
     key = f'distiller.loss_forward_mappings.{name}: shapes of the logits'
     expect(valid, key, shapes, expected)

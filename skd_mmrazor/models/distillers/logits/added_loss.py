@@ -93,7 +93,7 @@ def _get_default_loss(use_sigmoid: bool, logits_module: nn.Module) -> dict[str, 
     layer = get_last_layer(logits_module)
     if isinstance(layer, nn.Conv2d):
         return dict(type='ChannelWiseDivergence', tau=1, loss_weight=5)
-    found = type(layer).__name__
+    found = type(layer or logits_module).__name__
     expected = f'a loss for the logits of a {found}: only those of Linear and Conv2d have a default'
     expect(isinstance(layer, nn.Linear), 'distiller.logit_loss', None, expected)
     return dict(type='KLDivergence', tau=4.0)

@@ -110,15 +110,16 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
             kind in FEATURES
             and is_logits
             and get_side(record) == 'teacher'
-            and not record.get('connector')
+            and not records.has_layers(record)
         ):
             found[name] = argument
         else:
-            dicts = {k: x for k, x in mapping.items() if isinstance(x, dict) and 'label' not in k}
+            dicts = {k: x for k, x in mapping.items() if isinstance(x, dict)}
             of_teacher = {k: x for k, x in dicts.items() if get_side(x) == 'teacher'}
             reads = {k: records.is_logits(x) for k, x in of_teacher.items()}
             sure = [k for k, is_read in reads.items() if is_read]
-            if arguments := sure or [k for k, is_read in reads.items() if is_read is None]:
+            unsure = [k for k, is_read in reads.items() if is_read is None and 'label' not in k]
+            if arguments := sure or unsure:
                 others[name] = f'{name}={" or ".join(map(repr, arguments))}'
             unknown += [name] if sure and kind not in FEATURES else []
     line = ', '.join(others[name] for name in unknown)

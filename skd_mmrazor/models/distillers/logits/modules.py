@@ -1,6 +1,7 @@
 """The modules that compute the logits in the models of OpenMMLab."""
 
 import re
+from collections import Counter
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,7 @@ LOGITS_MODULES = {
     **dict.fromkeys(('I3DHead', 'SlowFastHead', 'TSMHead', 'TSNHead', 'X3DHead'), 'fc_cls'),
     # mmsegmentation
     'BaseDecodeHead': 'conv_seg',
+    'IterativeDecodeHead': None,  # Its kernels are refined, and no convolution.
     # mmdetection
     'AnchorHead': 'conv_cls',
     'AnchorFreeHead': 'conv_cls',
@@ -27,9 +29,11 @@ LOGITS_MODULES = {
     'RPNHead': 'rpn_cls',
     'VFNetHead': 'vfnet_cls',
     # mmdetection3d
-    'AnchorFreeMono3DHead': 'conv_cls',
+    **dict.fromkeys(('Anchor3DHead', 'AnchorFreeMono3DHead'), 'conv_cls'),
     'Base3DDecodeHead': 'conv_seg',
 }
+# What the heads of mmdetection, mmsegmentation and mmpretrain call the width of the logits.
+_CLASS_COUNTS = ('cls_out_channels', 'out_channels', 'num_classes')
 # What heads call the loss of their logits.
 _LOSSES = ('loss_module', 'loss_cls', 'loss_decode', 'loss_center_heatmap')
 
@@ -49,7 +53,7 @@ def find_logits_modules(model: nn.Module) -> list[str]:
     found: dict[str, str] = {}
     for name, module in modules.items():
         child = get_child(module)
-        if child and 'auxiliary' not in name:
+        if child and 'auxiliary' not in name and not _is_without_logits(modules, name):
             source = f'{name}.{child}'.lstrip('.')
             cascade = re.sub(r'\.\d+$', '', name)
             # PointRend's last head, of sampled points, has no such module.
@@ -60,8 +64,19 @@ def find_logits_modules(model: nn.Module) -> list[str]:
 
 def get_child(head: nn.Module) -> str | None:
     """The name of the logits' module in a head: None if it has none, '' if it is not known."""
-    names = [kind.__name__ for kind in type(head).__mro__]
-    return next((LOGITS_MODULES[name] for name in names if name in LOGITS_MODULES), '')
+    return next((LOGITS_MODULES[name] for name in get_kinds(head) if name in LOGITS_MODULES), '')
+
+
+def _is_without_logits(modules: dict[str, nn.Module], name: str) -> bool:
+    """Whether a module is part of a head without a module of the logits."""
+    parts = name.split('.')
+    parents = ('.'.join(parts[:end]) for end in range(len(parts)))
+    return any(get_child(modules[parent]) is None for parent in parents if parent in modules)
+
+
+def get_kinds(module: nn.Module) -> dict[str, None]:
+    """The names of the class of a module and of its bases, in their order."""
+    return dict.fromkeys(kind.__name__ for kind in type(module).__mro__)
 
 
 def is_feature(model: nn.Module, source: str) -> bool:
@@ -73,19 +88,22 @@ def is_feature(model: nn.Module, source: str) -> bool:
         model (nn.Module): The model.
         source (str): The name of the module.
     """
-    module, head = dict(model.named_modules()).get(source), get_head(model, source)
+    modules, head = dict(model.named_modules()), get_head(model, source)
+    module = modules.get(source)
     if module is None or isinstance(get_last_layer(module), nn.Linear):
         return False
     # Matches img_neck, but not bottleneck.
     if re.search(r'(^|[._])(backbone|neck)(\.|$)', source) or get_child(module):
         return True
-    child = get_child(head)
-    return child is None or getattr(head, child, module) is not module
+    if _is_without_logits(modules, source):
+        return True
+    return getattr(head, get_child(head) or '', module) is not module
 
 
 def is_of_proposals(source: str) -> bool:
     """Whether a module, or a method of mmdet.models.roi_heads, is of a head of proposals."""
-    return 'roi_head' in source
+    # HTC has a head of the whole image there.
+    return 'roi_head' in source and 'semantic_head' not in source
 
 
 def describe_model(side: str, model: nn.Module) -> str:
@@ -100,13 +118,19 @@ def describe_model(side: str, model: nn.Module) -> str:
             fits = width and any(width % count == 0 for count in counts)
             if fits and not is_feature(model, name) and not is_of_proposals(name):
                 names.append(name)
-    return f'the {side} {type(model).__name__}, whose logits may be of {names}'
+        if has_locations(model):  # Not one of several modules, each for one level or task.
+            patterns = Counter(re.sub(r'\.\d+', '.*', name) for name in names)
+            names = [name for name in names if patterns[re.sub(r'\.\d+', '.*', name)] == 1]
+    found = (
+        f'whose logits may be of {names}' if names else 'none of whose layers is known for logits'
+    )
+    return f'the {side} {type(model).__name__}, {found}'
 
 
 def has_locations(model: nn.Module) -> bool:
     """Whether a model is a detector or segmentor, whose logits are of locations."""
-    kinds = {kind.__name__ for kind in type(model).__mro__}
-    return bool(kinds & {'BaseDetector', 'BaseSegmentor', 'Base3DDetector', 'Base3DSegmentor'})
+    kinds = {'BaseDetector', 'BaseSegmentor', 'Base3DDetector', 'Base3DSegmentor'}
+    return bool(kinds & {*get_kinds(model)})
 
 
 def get_last_layer(module: nn.Module | None) -> Any:
@@ -125,6 +149,14 @@ def get_class_counts(model: nn.Module) -> set[int]:
     """The values of ``num_classes`` of all modules of a model."""
     counts = [getattr(module, 'num_classes', None) for module in model.modules()]
     return {count for count in counts if isinstance(count, int) and count > 1}
+
+
+def get_num_classes(head: nn.Module) -> int | None:
+    """The number of classes of a head, with a background that has a logit; None if unknown."""
+    # Anchor3DHead's width is that of all anchors.
+    keys = ['num_classes'] if 'Anchor3DHead' in get_kinds(head) else _CLASS_COUNTS
+    sizes = [getattr(head, key, None) for key in keys]
+    return next((size for size in sizes if isinstance(size, int)), None)
 
 
 def get_head(model: nn.Module, source: str) -> nn.Module:
@@ -154,10 +186,18 @@ def has_sigmoid(model: nn.Module, source: str) -> bool:
     # The logits of a backbone are those of the model's head.
     owner = _find_owner(model, source, (*_LOSSES, 'use_sigmoid_cls'))
     head = getattr(model, 'head', model) if owner is None else owner
-    loss = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
-    loss = loss[0] if isinstance(loss, nn.ModuleList) else loss
+    if hasattr(head, 'use_sigmoid_cls'):
+        return bool(head.use_sigmoid_cls)
+    loss: Any = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
+    # Of several the classes have a softmax if one takes it: DiceLoss has a sigmoid by default.
+    return all(
+        _is_sigmoid(head, part) for part in (loss if isinstance(loss, nn.ModuleList) else [loss])
+    )
+
+
+def _is_sigmoid(head: nn.Module, loss: Any) -> bool:
     loss = getattr(loss, 'ce', loss)  # Of mmpretrain's LabelSmoothLoss.
     # Sigmoid without such an attribute: mmpretrain's multi-label heads, and these losses.
-    kinds = {kind.__name__ for part in (head, loss) for kind in type(part).__mro__}
-    is_sigmoid = bool(kinds & {'MultiLabelClsHead', 'GaussianFocalLoss', 'BCELossWithLogits'})
-    return bool(getattr(head, 'use_sigmoid_cls', getattr(loss, 'use_sigmoid', is_sigmoid)))
+    kinds = {*get_kinds(head), *get_kinds(loss)}
+    default = bool(kinds & {'MultiLabelClsHead', 'GaussianFocalLoss', 'BCELossWithLogits'})
+    return bool(getattr(loss, 'use_sigmoid', default))

@@ -11,14 +11,16 @@ from torch import nn
 
 from ....utils import expect
 from ....utils.descriptions import describe
-from .known_losses import ALL_LEVELS, SIDES, get_side
+from .known_losses import ALL_LEVELS, SIDES, STUDENT_ARGUMENT, get_pair, get_side
 from .modules import (
     describe_model,
     find_logits_modules,
     get_child,
     get_class_counts,
     get_head,
+    get_kinds,
     get_last_layer,
+    get_num_classes,
     get_width,
     has_locations,
     has_sigmoid,
@@ -26,8 +28,6 @@ from .modules import (
     is_of_proposals,
 )
 
-# What the heads of mmdetection, mmsegmentation and mmpretrain call the width of the logits.
-_CLASS_COUNTS = ('cls_out_channels', 'out_channels', 'num_classes')
 _OF_OVERLAPS = ('QualityFocalLoss', 'VarifocalLoss')
 # Of the settings of anchors: what follows from others, and what says how boxes are stored.
 _SAID_BY_OTHERS = {'base_anchors', 'octave_base_scale', 'scales_per_octave', 'use_box_type'}
@@ -57,6 +57,23 @@ class LogitRecords:
         self._connectors = distiller.connectors
         self._counts = get_class_counts(models['teacher']) | get_class_counts(models['student'])
 
+    def get_pair(self, mapping: dict[str, Any], argument: str) -> dict[str, tuple[str, Any]]:
+        """As :func:`get_pair`; without a student's entry that is certainly a feature.
+
+        Args:
+            mapping (dict): The entries of a loss.
+            argument (str): The argument that takes the teacher's logits.
+        """
+        pair = get_pair(mapping, argument)
+        is_own = argument not in STUDENT_ARGUMENT and 'student' in pair
+        if is_own and self.is_logits(pair['student'][1]) is False:
+            del pair['student']
+        return pair
+
+    def has_layers(self, record: Any) -> bool:
+        """Whether the connector of a record has layers, which make logits of what is recorded."""
+        return get_layers(self._connectors, record) is not None
+
     def is_logits(self, record: Any) -> bool | None:
         """Whether a record is of the logits of its model.
 
@@ -75,8 +92,13 @@ class LogitRecords:
             return False
         connector = get_layers(self._connectors, record)
         if connector is not None:
-            is_one_of_several = record.get('connector_idx') is not None
-            return None if is_one_of_several else self._is_as_wide(connector)
+            if record.get('connector_idx') is not None:  # One of its several outputs.
+                return None
+            # Of anchors, the width of the connector is a multiple of the classes.
+            is_pyramid = record.get('record_idx') == ALL_LEVELS
+            if is_pyramid and self.is_logits(dict(record, connector=None)):
+                return True
+            return self._is_as_wide(connector)
         if not isinstance(recorder, ModuleOutputsRecorder):
             return None
         module = self._get_module(record)
@@ -113,19 +135,23 @@ class LogitRecords:
                 own, or the module is not as wide as the classes of its head.
         """
         self._check_locations(record)
-        connector, head = record.get('connector'), self._get_head(record)
-        width = get_width(self._connectors[connector] if connector else self._get_module(record))
+        connector, side = record.get('connector'), get_side(record)
+        head, is_pyramid = self._get_head(record), record.get('record_idx') == ALL_LEVELS
+        # A method of a head gives what its layer gives.
+        module = self._get_module(record) or getattr(head, get_child(head) or '', None)
+        width = get_width(self._connectors[connector] if connector else module)
         if width is None or record.get('connector_idx') is not None:
             return None
         is_dense = hasattr(head, 'cls_out_channels')
-        sizes = [getattr(head, key, None) for key in _CLASS_COUNTS]
-        classes = next((size for size in sizes if isinstance(size, int)), width)
+        classes = get_num_classes(head) or width
         if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
             classes = width
-        is_pyramid = record.get('record_idx') == ALL_LEVELS
         if connector:
-            return classes if is_pyramid and width % classes == 0 else width
-        source, side = self._get_source(record), get_side(record)
+            modules = dict(self.models[side].named_modules())
+            outputs = get_width(modules.get(self.logits_modules[side])) or classes
+            anchors = max(1, outputs // classes) if is_pyramid else 1
+            return width // anchors if width % anchors == 0 else width
+        source = self._get_source(record)
         valid = width == classes or (is_dense and width % classes == 0)
         expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
         expect(valid, f'distiller.{side}_recorders: width of {source}', width, expected)
@@ -135,14 +161,17 @@ class LogitRecords:
         return classes
 
     def _check_locations(self, record: Any) -> None:
-        side, source = get_side(record), self._get_source(record)
-        has_rows = isinstance(get_last_layer(self._get_module(record)), nn.Linear)
-        is_of_boxes = has_rows and has_locations(self.models[side])
+        side, source, name = get_side(record), self._get_source(record), self._get_name(record)
+        # Of what has no layers, such as a loss, the head tells it.
+        head = self._get_head(record)
+        modules = (self._get_module(record), getattr(head, get_child(head) or '', None), head)
+        layer = next(filter(None, map(get_last_layer, modules)), None)
+        is_of_boxes = isinstance(layer, nn.Linear) and has_locations(self.models[side])
         expected = (
             "logits of locations that both models share, such as those of 'rpn_head.rpn_cls'; "
             'each model has its own proposals and queries'
         )
-        valid = not is_of_boxes and not is_of_proposals(source)
+        valid = not is_of_boxes and not is_of_proposals(name)
         expect(valid, f'distiller.{side}_recorders: source', source, expected)
 
     def get_head_settings(self, record: Any) -> dict[str, Any]:
@@ -156,7 +185,7 @@ class LogitRecords:
             and what their scores are, as far as the head has them; nothing where a connector
             with layers follows.
         """
-        if get_layers(self._connectors, record) is not None:
+        if self.has_layers(record):
             return {}
         head = self._get_head(record)
         found: dict[str, Any] = {}
@@ -165,9 +194,9 @@ class LogitRecords:
             found['num_classes'] = head.num_classes
         if hasattr(head, 'loss_decode'):  # Not of classifiers: either may distil the other.
             found['use_sigmoid'] = self.use_sigmoid(record)
-        for key in ('regress_ranges', 'scale_ranges'):  # Which objects are of which level.
-            if hasattr(head, key):
-                found[key] = describe(getattr(head, key))
+        if hasattr(head, 'cls_out_channels'):  # Which objects are of which level.
+            for key in ('regress_ranges', 'scale_ranges'):
+                found[key] = describe(getattr(head, key, None))
         if anchors := getattr(head, 'prior_generator', None):
             # The scores of equal anchors may be overlaps instead of probabilities.
             loss = type(getattr(head, 'loss_cls', None)).__name__
@@ -210,9 +239,14 @@ class LogitRecords:
         return get_head(self.models[get_side(record)], self._get_name(record))
 
     def _get_name(self, record: Any) -> str:
-        """The module that a record is of, and that of the logits for a method."""
-        has_module = self._get_module(record) is not None
-        return self._get_source(record) if has_module else self.logits_modules[get_side(record)]
+        """The module that a record is of, or whose method it is of; else that of the logits."""
+        source, side = self._get_source(record), get_side(record)
+        modules = dict(self.models[side].named_modules())
+        if source in modules:
+            return source
+        owners = source.split('.')[-2:-1]
+        found = (name for name, module in modules.items() if {*owners} & {*get_kinds(module)})
+        return next(found, self.logits_modules[side])
 
     def _get_module(self, record: Any) -> nn.Module | None:
         modules = dict(self.models[get_side(record)].named_modules())
