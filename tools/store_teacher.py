@@ -27,7 +27,7 @@ from skd_mmrazor.utils import expect
 from skd_mmrazor.utils.command_line import add_cfg_options, make_parser, read_config, run_tool
 from skd_mmrazor.utils.progress import make_columns
 
-HOOK = 'mmrazor.StoredTeacherHook'
+HOOK, PICTURES = 'mmrazor.StoredTeacherHook', 'mmrazor.SimplifierVisualizationHook'
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,10 +56,12 @@ def load_config(args: argparse.Namespace, part: int) -> Config:
         part (int): The part of the images that is to be stored, of ``--processes``.
     """
     cfg = read_config(args.config, args.cfg_options)
-    cfg.custom_hooks = cfg.get('custom_hooks') or []
+    hooks = cfg.get('custom_hooks') or []
+    # It draws images of the validation, which is left out below.
+    cfg.custom_hooks = [hook for hook in hooks if not _is_a(hook, PICTURES)]
     if args.path:
         cfg.custom_hooks.append(dict(type=HOOK, path=args.path))
-    hooks = [hook for hook in cfg.custom_hooks if _is_ours(hook)]
+    hooks = [hook for hook in cfg.custom_hooks if _is_a(hook, HOOK)]
     if len(hooks) != 1:
         raise SystemExit(f'custom_hooks: {len(hooks)} of {HOOK}, expected 1, or none and --path.')
     train_cfg = cfg.get('train_cfg') or {}
@@ -74,9 +76,9 @@ def load_config(args: argparse.Namespace, part: int) -> Config:
     return cfg
 
 
-def _is_ours(hook: ConfigDict) -> bool:
+def _is_a(hook: ConfigDict, name: str) -> bool:
     kind = hook.get('type', '')
-    return getattr(kind, '__name__', kind).split('.')[-1] == HOOK.split('.')[-1]
+    return getattr(kind, '__name__', kind).split('.')[-1] == name.split('.')[-1]
 
 
 def store(args: argparse.Namespace, part: int, report: Callable[[int, int], Any]) -> None:

@@ -138,7 +138,10 @@ class TeacherProbe:
             logit = len(record) == 1 and difference(record[0], logits) <= TOLERANCE
             shapes = [tuple(r.shape) if isinstance(r, Tensor) else type(r).__name__ for r in record]
             key = f'{NAME}: distiller.teacher_recorders.{name}'
-            expected = "the teacher's logits alone, since any other record needs the teacher"
+            expected = (
+                "the teacher's logits, (N, classes) once a step, alone: any other record, of "
+                'features or of levels of a detector, needs the teacher'
+            )
             expect(logit, key, shapes, expected)
         expect(
             bool(records), f'{NAME}: distiller.teacher_recorders', 'none', "the teacher's logits"
