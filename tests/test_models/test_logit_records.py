@@ -11,7 +11,7 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceKLDivergence
-from skd_mmrazor.models.distillers.logits.modules import get_head
+from skd_mmrazor.models.distillers.logits.heads import get_head
 
 from ..conftest import algorithm, batch, classifier
 

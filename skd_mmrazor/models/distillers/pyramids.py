@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...utils import expect
+from .logits.heads import get_num_levels
 from .logits.known_losses import ALL_LEVELS, get_side
 from .logits.records import LogitRecords
 
@@ -25,7 +26,7 @@ def prepare_pyramids(distiller: Any, records: LogitRecords) -> None:
         for key, entry in pyramids.items():
             if key in logits or records.is_logits(entry):
                 record = entry['recorder'], entry['from_student'], entry.get('connector')
-                distiller.logit_pyramids[record] = records.get_num_levels(entry)
+                distiller.logit_pyramids[record] = get_num_levels(records.find(entry).head)
 
 
 def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:

@@ -170,7 +170,7 @@ class SKDDistiller(ConfigurableDistiller):
             cfg['tau'] = get_common_tau(losses)
         self._use_sigmoid = any(
             isinstance(losses[name], LogSpaceBinaryKLDivergence)
-            or records.use_sigmoid(self.loss_forward_mappings[name][argument])
+            or records.find(self.loss_forward_mappings[name][argument]).use_sigmoid
             for name, argument in self.simplified_losses.items()
         )
         with torch.random.fork_rng(devices=[]):

@@ -56,9 +56,9 @@ def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
     """
     losses, counts = distiller.simplified_losses, []
     for name, pair in distiller.logit_entries.items():
-        for side, (_, record) in pair.items():
-            number = records.get_num_classes(record)
-            counts.append((f'{side}_recorders.{record["recorder"]}', number))
+        for side, (_, entry) in pair.items():
+            number = records.find(entry).get_num_classes()
+            counts.append((f'{side}_recorders.{entry["recorder"]}', number))
         number = getattr(distiller.distill_losses[name], 'num_classes', None)
         counts.append((f'distill_losses.{name}', number))
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))
@@ -89,7 +89,7 @@ def check_heads(distiller: Any, records: LogitRecords) -> None:
         ValueError: A setting of the heads differs.
     """
     for name, pair in distiller.logit_entries.items():
-        heads = {side: records.get_head_settings(record) for side, (_, record) in pair.items()}
+        heads = {side: records.find(x).get_head_settings() for side, (_, x) in pair.items()}
         for setting in heads['teacher']:
             found = {side: head[setting] for side, head in heads.items() if setting in head}
             valid = all(value == found['teacher'] for value in found.values())

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from ....utils import expect
+from ..logits.heads import get_last_layer
 from ..logits.known_losses import ALL_LEVELS, SIDES
-from ..logits.records import get_layers
 
 _ADDED = '; write this loss, which was added, into the config by another name'
 
@@ -43,8 +43,8 @@ def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
         )
         expect(counts[side] > 0, key, counts[side], expected)
     # A connector may make logits of a feature whose module runs more often.
-    connectors = [get_layers(distiller.connectors, record) for record in records.values()]
-    are_chosen = any(connector is not None for connector in connectors) or all(
+    names = filter(None, (record.get('connector') for record in records.values()))
+    are_chosen = any(get_last_layer(distiller.connectors[name]) for name in names) or all(
         isinstance(record.get('record_idx'), int) for record in records.values()
     )
     are_read = all(record.get('record_idx') == ALL_LEVELS for record in records.values())

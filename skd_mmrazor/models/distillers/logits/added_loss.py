@@ -9,14 +9,9 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 from ....utils import error_context, expect
+from .heads import get_head, get_last_layer, get_width, has_sigmoid
 from .known_losses import ALL_LEVELS, LOGITS, SIDES
-from .modules import (
-    find_logits_modules,
-    get_head,
-    get_last_layer,
-    get_width,
-    has_sigmoid,
-)
+from .modules import find_logits_modules
 from .records import LogitRecords
 
 

@@ -55,7 +55,7 @@ def complete_losses(distiller: Any, records: LogitRecords) -> None:
         # New dicts, since arguments and losses may share one.
         mappings[name] = {**mappings[name], argument: record}
         has_softmax = type(loss) in LOGITS and not isinstance(loss, _WITHOUT_SOFTMAX)
-        if has_softmax and records.use_sigmoid(record):
+        if has_softmax and records.find(record).use_sigmoid:
             warnings.warn(
                 f'distiller.distill_losses.{name}: {type(loss).__name__} takes the softmax over '
                 "classes that are independent (sigmoid) in the teacher's head; "
@@ -110,7 +110,7 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
             kind in FEATURES
             and is_logits
             and get_side(record) == 'teacher'
-            and not records.has_layers(record)
+            and not records.find(record).has_layers
         ):
             found[name] = argument
         else:

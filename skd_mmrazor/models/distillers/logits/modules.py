@@ -7,6 +7,16 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from .heads import (
+    get_class_counts,
+    get_head,
+    get_kinds,
+    get_last_layer,
+    get_width,
+    has_locations,
+    is_of_proposals,
+)
+
 # The module of the logits within a head, by the class of the head or of its base.
 LOGITS_MODULES = {
     # mmpretrain
@@ -32,10 +42,6 @@ LOGITS_MODULES = {
     **dict.fromkeys(('Anchor3DHead', 'AnchorFreeMono3DHead'), 'conv_cls'),
     'Base3DDecodeHead': 'conv_seg',
 }
-# What the heads of mmdetection, mmsegmentation and mmpretrain call the width of the logits.
-_CLASS_COUNTS = ('cls_out_channels', 'out_channels', 'num_classes')
-# What heads call the loss of their logits.
-_LOSSES = ('loss_module', 'loss_cls', 'loss_decode', 'loss_center_heatmap')
 
 
 def find_logits_modules(model: nn.Module) -> list[str]:
@@ -74,11 +80,6 @@ def _is_without_logits(modules: dict[str, nn.Module], name: str) -> bool:
     return any(get_child(modules[parent]) is None for parent in parents if parent in modules)
 
 
-def get_kinds(module: nn.Module) -> dict[str, None]:
-    """The names of the class of a module and of its bases, in their order."""
-    return dict.fromkeys(kind.__name__ for kind in type(module).__mro__)
-
-
 def is_feature(model: nn.Module, source: str) -> bool:
     """Whether a module is known to compute features, or boxes, and no logits.
 
@@ -100,12 +101,6 @@ def is_feature(model: nn.Module, source: str) -> bool:
     return getattr(head, get_child(head) or '', module) is not module
 
 
-def is_of_proposals(source: str) -> bool:
-    """Whether a module, or a method of mmdet.models.roi_heads, is of a head of proposals."""
-    # HTC has a head of the whole image there.
-    return 'roi_head' in source and 'semantic_head' not in source
-
-
 def describe_model(side: str, model: nn.Module) -> str:
     """Names a model, and modules that may have its logits, in a message."""
     modules = dict(model.named_modules())
@@ -125,79 +120,3 @@ def describe_model(side: str, model: nn.Module) -> str:
         f'whose logits may be of {names}' if names else 'none of whose layers is known for logits'
     )
     return f'the {side} {type(model).__name__}, {found}'
-
-
-def has_locations(model: nn.Module) -> bool:
-    """Whether a model is a detector or segmentor, whose logits are of locations."""
-    kinds = {'BaseDetector', 'BaseSegmentor', 'Base3DDetector', 'Base3DSegmentor'}
-    return bool(kinds & {*get_kinds(model)})
-
-
-def get_last_layer(module: nn.Module | None) -> Any:
-    """The last linear layer or convolution of a module, None if it has none."""
-    layers = [m for m in module.modules() if isinstance(m, (nn.Linear, _ConvNd))] if module else []
-    return layers[-1] if layers else None
-
-
-def get_width(module: nn.Module | None) -> int | None:
-    """The number of outputs of the last linear layer or convolution of a module."""
-    layer = get_last_layer(module)
-    return getattr(layer, 'out_features', getattr(layer, 'out_channels', None))
-
-
-def get_class_counts(model: nn.Module) -> set[int]:
-    """The values of ``num_classes`` of all modules of a model."""
-    counts = [getattr(module, 'num_classes', None) for module in model.modules()]
-    return {count for count in counts if isinstance(count, int) and count > 1}
-
-
-def get_num_classes(head: nn.Module) -> int | None:
-    """The number of classes of a head, with a background that has a logit; None if unknown."""
-    # Anchor3DHead's width is that of all anchors.
-    keys = ['num_classes'] if 'Anchor3DHead' in get_kinds(head) else _CLASS_COUNTS
-    sizes = [getattr(head, key, None) for key in keys]
-    return next((size for size in sizes if isinstance(size, int)), None)
-
-
-def get_head(model: nn.Module, source: str) -> nn.Module:
-    """The head that a module belongs to: itself or its nearest parent with ``num_classes``.
-
-    Args:
-        model (nn.Module): The model. It is returned if no parent is a head.
-        source (str): The name of the module of the logits, which may not exist.
-    """
-    return _find_owner(model, source, ('num_classes',)) or model
-
-
-def _find_owner(model: nn.Module, source: str, attributes: tuple[str, ...]) -> nn.Module | None:
-    modules, parts = dict(model.named_modules()), source.split('.')
-    owners = [modules.get('.'.join(parts[:end])) for end in range(len(parts), -1, -1)]
-    found = (owner for owner in owners if any(hasattr(owner, key) for key in attributes))
-    return next(found, None)
-
-
-def has_sigmoid(model: nn.Module, source: str) -> bool:
-    """Whether a model has a sigmoid for each class of a module, and no softmax over all.
-
-    Args:
-        model (nn.Module): The model.
-        source (str): The name of the module of the logits.
-    """
-    # The logits of a backbone are those of the model's head.
-    owner = _find_owner(model, source, (*_LOSSES, 'use_sigmoid_cls'))
-    head = getattr(model, 'head', model) if owner is None else owner
-    if hasattr(head, 'use_sigmoid_cls'):
-        return bool(head.use_sigmoid_cls)
-    loss: Any = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
-    # Of several the classes have a softmax if one takes it: DiceLoss has a sigmoid by default.
-    return all(
-        _is_sigmoid(head, part) for part in (loss if isinstance(loss, nn.ModuleList) else [loss])
-    )
-
-
-def _is_sigmoid(head: nn.Module, loss: Any) -> bool:
-    loss = getattr(loss, 'ce', loss)  # Of mmpretrain's LabelSmoothLoss.
-    # Sigmoid without such an attribute: mmpretrain's multi-label heads, and these losses.
-    kinds = {*get_kinds(head), *get_kinds(loss)}
-    default = bool(kinds & {'MultiLabelClsHead', 'GaussianFocalLoss', 'BCELossWithLogits'})
-    return bool(getattr(loss, 'use_sigmoid', default))

@@ -10,27 +10,116 @@ from mmrazor.models.task_modules.recorder import (
 from torch import nn
 
 from ....utils import expect
-from ....utils.descriptions import describe
-from .known_losses import ALL_LEVELS, SIDES, STUDENT_ARGUMENT, get_pair, get_side
-from .modules import (
-    describe_model,
-    find_logits_modules,
-    get_child,
+from .heads import (
     get_class_counts,
     get_head,
     get_kinds,
     get_last_layer,
     get_num_classes,
+    get_settings,
     get_width,
     has_locations,
     has_sigmoid,
-    is_feature,
     is_of_proposals,
 )
+from .known_losses import ALL_LEVELS, SIDES, STUDENT_ARGUMENT, get_pair, get_side
+from .modules import describe_model, find_logits_modules, get_child, is_feature
 
-_OF_OVERLAPS = ('QualityFocalLoss', 'VarifocalLoss')
-# Of the settings of anchors: what follows from others, and what says how boxes are stored.
-_SAID_BY_OTHERS = {'base_anchors', 'octave_base_scale', 'scales_per_octave', 'use_box_type'}
+
+class LogitRecord:
+    """An entry of ``loss_forward_mappings``, looked up in its model.
+
+    Args:
+        entry (dict): The entry.
+        model (nn.Module): The model that it is of.
+        logits_module (str): The name of the module of the logits of the model.
+        recorder (BaseRecorder, optional): The recorder of the entry.
+        connector (nn.Module, optional): Its connector.
+    """
+
+    def __init__(
+        self,
+        entry: dict[str, Any],
+        model: nn.Module,
+        logits_module: str,
+        recorder: Any,
+        connector: nn.Module | None,
+    ) -> None:
+        self.entry, self.model, self.logits_module = entry, model, logits_module
+        self.recorder, self.connector = recorder, connector
+        self.is_pyramid = entry.get('record_idx') == ALL_LEVELS
+        # A connector with layers makes the logits of what is recorded.
+        self.has_layers = get_last_layer(connector) is not None
+        self.source = getattr(recorder, 'source', '')
+        modules = dict(model.named_modules())
+        self.module = modules.get(self.source)
+        # A method is of a module of its class; of anything else the logits' module is asked.
+        owners = {*self.source.split('.')[-2:-1]}
+        found = (name for name, module in modules.items() if owners & {*get_kinds(module)})
+        self.name = next(found, logits_module) if self.module is None else self.source
+        self.head = get_head(model, self.name)
+        # What has no layers, such as a method or a loss, is judged by those of its head.
+        own = getattr(self.head, get_child(self.head) or '', None)
+        self.layers = own if self.module is None else self.module
+        parts = (self.module, own, self.head)
+        self.last_layer = next(filter(None, map(get_last_layer, parts)), None)
+        self.logits_width = get_width(modules.get(logits_module))
+
+    def get_num_classes(self) -> int | None:
+        """The number of classes, None if no layer determines it.
+
+        Raises:
+            ValueError: The logits are of proposals or queries, of which each model has its
+                own, or the module is not as wide as the classes of its head.
+        """
+        side = get_side(self.entry)
+        is_of_boxes = isinstance(self.last_layer, nn.Linear) and has_locations(self.model)
+        expected = (
+            "logits of locations that both models share, such as those of 'rpn_head.rpn_cls'; "
+            'each model has its own proposals and queries'
+        )
+        valid = not is_of_boxes and not is_of_proposals(self.name)
+        expect(valid, f'distiller.{side}_recorders: source', self.source, expected)
+        width = get_width(self.layers if self.connector is None else self.connector)
+        if width is None or self.entry.get('connector_idx') is not None:
+            return None
+        is_dense = hasattr(self.head, 'cls_out_channels')
+        classes = get_num_classes(self.head) or width
+        if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
+            classes = width
+        if self.connector is not None:
+            anchors = max(1, (self.logits_width or 1) // classes) if self.is_pyramid else 1
+            return width // anchors if width % anchors == 0 else width
+        valid = width == classes or (is_dense and width % classes == 0)
+        expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
+        expect(valid, f'distiller.{side}_recorders: width of {self.source}', width, expected)
+        key = f'distiller.loss_forward_mappings: {self.source}: record_idx'
+        expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
+        valid = self.is_pyramid or width == classes
+        expect(valid, key, self.entry.get('record_idx'), expected)
+        return classes
+
+    @property
+    def use_sigmoid(self) -> bool:
+        """Whether its head has a sigmoid for each class."""
+        return has_sigmoid(self.model, self.name)
+
+    def get_head_settings(self) -> dict[str, Any]:
+        """What must be equal in both heads, see :func:`get_settings`.
+
+        Returns:
+            dict[str, Any]: With ``num_classes``, and whether a segmentor has a sigmoid;
+            nothing where a connector with layers follows.
+        """
+        if self.has_layers:
+            return {}
+        found = get_settings(self.head)
+        # A connector may choose some of the classes.
+        if isinstance(getattr(self.head, 'num_classes', None), int) and self.connector is None:
+            found['num_classes'] = self.head.num_classes
+        if hasattr(self.head, 'loss_decode'):  # Not of classifiers: either may distil the other.
+            found['use_sigmoid'] = self.use_sigmoid
+        return found
 
 
 class LogitRecords:
@@ -57,6 +146,14 @@ class LogitRecords:
         self._connectors = distiller.connectors
         self._counts = get_class_counts(models['teacher']) | get_class_counts(models['student'])
 
+    def find(self, entry: dict[str, Any]) -> LogitRecord:
+        """Looks an entry up."""
+        side, name = get_side(entry), entry.get('recorder')
+        recorder = self._recorders[side].get(name) if isinstance(name, str) else None
+        connector = self._connectors[entry['connector']] if entry.get('connector') else None
+        model, logits_module = self.models[side], self.logits_modules[side]
+        return LogitRecord(entry, model, logits_module, recorder, connector)
+
     def get_pair(self, mapping: dict[str, Any], argument: str) -> dict[str, tuple[str, Any]]:
         """As :func:`get_pair`; without a student's entry that is certainly a feature.
 
@@ -70,15 +167,11 @@ class LogitRecords:
             del pair['student']
         return pair
 
-    def has_layers(self, record: Any) -> bool:
-        """Whether the connector of a record has layers, which make logits of what is recorded."""
-        return get_layers(self._connectors, record) is not None
-
-    def is_logits(self, record: Any) -> bool | None:
+    def is_logits(self, entry: Any) -> bool | None:
         """Whether a record is of the logits of its model.
 
         Args:
-            record (dict): The record.
+            entry (dict): Its entry in ``loss_forward_mappings``.
 
         Returns:
             bool, optional: True for the output of the module of the logits, and of a
@@ -87,32 +180,28 @@ class LogitRecords:
             known head. The output of a connector with layers is judged by these. None if
             it cannot be told.
         """
-        recorder = self._get_recorder(record)
-        if recorder is None or isinstance(recorder, ParameterRecorder):
+        record = self.find(entry) if isinstance(entry, dict) else None
+        if record is None or isinstance(record.recorder, (ParameterRecorder, type(None))):
             return False
-        connector = get_layers(self._connectors, record)
-        if connector is not None:
-            if record.get('connector_idx') is not None:  # One of its several outputs.
+        if record.has_layers:
+            if entry.get('connector_idx') is not None:  # One of its several outputs.
                 return None
             # Of anchors, the width of the connector is a multiple of the classes.
-            is_pyramid = record.get('record_idx') == ALL_LEVELS
-            if is_pyramid and self.is_logits(dict(record, connector=None)):
+            if record.is_pyramid and self.is_logits(dict(entry, connector=None)):
                 return True
-            return self._is_as_wide(connector)
-        if not isinstance(recorder, ModuleOutputsRecorder):
+            return self._is_as_wide(record.connector)
+        if not isinstance(record.recorder, ModuleOutputsRecorder):
             return None
-        module = self._get_module(record)
-        layer = get_last_layer(module)
-        if isinstance(recorder, ModuleInputsRecorder):
-            return None if layer is None else False
-        if recorder.source == self.logits_modules[get_side(record)]:
+        if isinstance(record.recorder, ModuleInputsRecorder):
+            return None if get_last_layer(record.module) is None else False
+        if record.source == record.logits_module:
             return True
-        if is_feature(self.models[get_side(record)], recorder.source):
+        if is_feature(record.model, record.source):
             return False
-        is_as_wide = self._is_as_wide(module)
+        is_as_wide = self._is_as_wide(record.module)
         # A head of proposals has a background beside its classes.
-        if is_as_wide is False and is_of_proposals(recorder.source):
-            return self._is_as_wide(module, others=1)
+        if is_as_wide is False and is_of_proposals(record.source):
+            return self._is_as_wide(record.module, others=1)
         return is_as_wide
 
     def _is_as_wide(self, module: nn.Module | None, others: int = 0) -> bool | None:
@@ -124,148 +213,22 @@ class LogitRecords:
         """The number of classes, if all modules of both models agree on it."""
         return next(iter(self._counts)) if len(self._counts) == 1 else None
 
-    def get_num_classes(self, record: Any) -> int | None:
-        """The number of classes of a record of logits, None if no layer determines it.
-
-        Args:
-            record (dict): The record.
-
-        Raises:
-            ValueError: The logits are of proposals or queries, of which each model has its
-                own, or the module is not as wide as the classes of its head.
-        """
-        self._check_locations(record)
-        connector, side = record.get('connector'), get_side(record)
-        head, is_pyramid = self._get_head(record), record.get('record_idx') == ALL_LEVELS
-        # A method of a head gives what its layer gives.
-        module = self._get_module(record) or getattr(head, get_child(head) or '', None)
-        width = get_width(self._connectors[connector] if connector else module)
-        if width is None or record.get('connector_idx') is not None:
-            return None
-        is_dense = hasattr(head, 'cls_out_channels')
-        classes = get_num_classes(head) or width
-        if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
-            classes = width
-        if connector:
-            modules = dict(self.models[side].named_modules())
-            outputs = get_width(modules.get(self.logits_modules[side])) or classes
-            anchors = max(1, outputs // classes) if is_pyramid else 1
-            return width // anchors if width % anchors == 0 else width
-        source = self._get_source(record)
-        valid = width == classes or (is_dense and width % classes == 0)
-        expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
-        expect(valid, f'distiller.{side}_recorders: width of {source}', width, expected)
-        index, key = record.get('record_idx'), f'distiller.loss_forward_mappings: {source}'
-        expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
-        expect(is_pyramid or width == classes, f'{key}: record_idx', index, expected)
-        return classes
-
-    def _check_locations(self, record: Any) -> None:
-        side, source, name = get_side(record), self._get_source(record), self._get_name(record)
-        # Of what has no layers, such as a loss, the head tells it.
-        head = self._get_head(record)
-        modules = (self._get_module(record), getattr(head, get_child(head) or '', None), head)
-        layer = next(filter(None, map(get_last_layer, modules)), None)
-        is_of_boxes = isinstance(layer, nn.Linear) and has_locations(self.models[side])
-        expected = (
-            "logits of locations that both models share, such as those of 'rpn_head.rpn_cls'; "
-            'each model has its own proposals and queries'
-        )
-        valid = not is_of_boxes and not is_of_proposals(name)
-        expect(valid, f'distiller.{side}_recorders: source', source, expected)
-
-    def get_head_settings(self, record: Any) -> dict[str, Any]:
-        """What must be equal in both heads.
-
-        Args:
-            record (dict): The record.
-
-        Returns:
-            dict[str, Any]: ``num_classes``, whether a segmentor has a sigmoid, the anchors,
-            and what their scores are, as far as the head has them; nothing where a connector
-            with layers follows.
-        """
-        if self.has_layers(record):
-            return {}
-        head = self._get_head(record)
-        found: dict[str, Any] = {}
-        # A connector may choose some of the classes.
-        if isinstance(getattr(head, 'num_classes', None), int) and not record.get('connector'):
-            found['num_classes'] = head.num_classes
-        if hasattr(head, 'loss_decode'):  # Not of classifiers: either may distil the other.
-            found['use_sigmoid'] = self.use_sigmoid(record)
-        if hasattr(head, 'cls_out_channels'):  # Which objects are of which level.
-            for key in ('regress_ranges', 'scale_ranges'):
-                found[key] = describe(getattr(head, key, None))
-        if anchors := getattr(head, 'prior_generator', None):
-            # The scores of equal anchors may be overlaps instead of probabilities.
-            loss = type(getattr(head, 'loss_cls', None)).__name__
-            found['scores'] = 'overlaps' if loss in _OF_OVERLAPS else 'probabilities'
-            for key, value in describe(anchors).items():
-                if key not in _SAID_BY_OTHERS:
-                    found[f'anchors.{key}'] = value
-        return found
-
-    def get_num_levels(self, record: Any) -> int:
-        """The number of levels of the pyramid that the head of a record is for; 1 if unknown."""
-        anchors = getattr(self._get_head(record), 'prior_generator', None)
-        return getattr(anchors, 'num_levels', 1)
-
-    def use_sigmoid(self, record: Any) -> bool:
-        """Whether the head of a record has a sigmoid for each class."""
-        return has_sigmoid(self.models[get_side(record)], self._get_name(record))
-
     def get_logits_module(self, side: str) -> nn.Module:
         """The module of the logits of a model.
 
         Raises:
             ValueError: It does not exist.
         """
-        source, modules = self.logits_modules[side], dict(self.models[side].named_modules())
-        expected = (
-            f'the module of the logits of {describe_model(side, self.models[side])}; without '
-            "logits that both models share, keep type='ConfigurableDistiller'"
-        )
-        module, model = modules.get(source), self.models[side]
+        model, source = self.models[side], self.logits_modules[side]
+        modules = dict(model.named_modules())
         # A user may name a convolution of a backbone that has no head.
         counts = get_class_counts(model)
         is_named = self._given is not None and get_child(get_head(model, source)) == ''
-        is_named = is_named and (get_width(module) in counts or not counts)
-        valid = module is not None and (is_named or not is_feature(model, source))
+        is_named = is_named and (get_width(modules.get(source)) in counts or not counts)
+        valid = source in modules and (is_named or not is_feature(model, source))
+        expected = (
+            f'the module of the logits of {describe_model(side, model)}; without logits that '
+            "both models share, keep type='ConfigurableDistiller'"
+        )
         expect(valid, 'distiller.logits_module', self._given, expected)
         return modules[source]
-
-    def _get_head(self, record: Any) -> nn.Module:
-        return get_head(self.models[get_side(record)], self._get_name(record))
-
-    def _get_name(self, record: Any) -> str:
-        """The module that a record is of, or whose method it is of; else that of the logits."""
-        source, side = self._get_source(record), get_side(record)
-        modules = dict(self.models[side].named_modules())
-        if source in modules:
-            return source
-        owners = source.split('.')[-2:-1]
-        found = (name for name, module in modules.items() if {*owners} & {*get_kinds(module)})
-        return next(found, self.logits_modules[side])
-
-    def _get_module(self, record: Any) -> nn.Module | None:
-        modules = dict(self.models[get_side(record)].named_modules())
-        return modules.get(self._get_source(record))
-
-    def _get_source(self, record: Any) -> str:
-        return getattr(self._get_recorder(record), 'source', '')
-
-    def _get_recorder(self, record: Any) -> Any:
-        name = record.get('recorder') if isinstance(record, dict) else None
-        return self._recorders[get_side(record)].get(name) if isinstance(name, str) else None
-
-
-def get_layers(connectors: Any, record: Any) -> nn.Module | None:
-    """The connector of a record if it has layers, which make logits of what is recorded.
-
-    Args:
-        connectors (nn.ModuleDict): The connectors of the distiller.
-        record (dict): The record.
-    """
-    connector = connectors[record['connector']] if record.get('connector') else None
-    return connector if get_last_layer(connector) else None
