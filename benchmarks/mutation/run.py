@@ -152,9 +152,10 @@ def main() -> None:
         preload()
         rows = []
         for file in args.files:
-            name = Path(file).resolve().relative_to(ROOT) if Path(file).is_absolute() else file
-            its_tests = tests.get(str(name)) or tests[str(Path(name).parent)]
-            found = mutate_file(Path(name), [*its_tests.split(), DEFAULTS], args.limit, args.seed)
+            name = Path(file)
+            name = name.resolve().relative_to(ROOT) if name.is_absolute() else name
+            its_tests = next(tests[key] for key in map(str, (name, *name.parents)) if key in tests)
+            found = mutate_file(name, [*its_tests.split(), DEFAULTS], args.limit, args.seed)
             noticed = found['killed'] + found['timeout']
             tried = noticed + found['survived']
             rows.append(
