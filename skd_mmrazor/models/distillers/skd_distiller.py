@@ -121,7 +121,6 @@ class SKDDistiller(ConfigurableDistiller):
         self.logit_entries: dict[str, dict[str, tuple[str, Any]]] = {}
         # The number of levels, by recorder, ``from_student`` and connector of logits of all.
         self.logit_pyramids: dict[tuple[str, bool, str | None], int] = {}
-        self._unchecked: list[str] = []
         self._step = 0
 
     def prepare_from_student(self, model: BaseModel) -> None:
