@@ -2,6 +2,7 @@ from itertools import product
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmrazor.registry import MODELS
 from packaging.version import Version
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -301,6 +302,21 @@ def test_memory_is_linear_in_the_classes_and_in_the_locations(attend_over, shape
     with Largest() as largest:
         connector(logits).sum().backward()
     assert largest.numel <= limit
+
+
+def test_fused_attention_never_gets_more_rows_than_a_gpu_takes(monkeypatch):
+    """Those of CUDA take 65,535 before torch 2.7; a large map has more locations."""
+    fused, rows = F.scaled_dot_product_attention, []
+
+    def count(q, *args):
+        rows.append(len(q))
+        return fused(q, *args)
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', count)
+    connector = AttentionSimplifierConnector(2, attend_over='classes', embed_dims=1, num_heads=1)
+    connector.eval()(torch.randn(1, 2, 70, 1000))
+    assert sum(rows) == 70000
+    assert max(rows) <= 65535
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])

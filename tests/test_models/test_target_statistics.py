@@ -9,6 +9,7 @@ from mmrazor.registry import MODELS
 from torch import nn
 
 from skd_mmrazor.models.distillers.target_statistics import compare_targets
+from skd_mmrazor.utils import parts
 
 from ..conftest import algorithm, batch, distiller
 
@@ -147,5 +148,29 @@ def test_large_maps_are_compared_as_small_ones_are():
     """In parts, of which a map of two images has two."""
     before, after = torch.randn(2, 2, 5, 1000, 600).unbind()
     images = [(b[None], a[None]) for b, a in zip(before, after, strict=True)]
-    whole, parts = compare_targets([(before, after)], TAU), compare_targets(images, TAU)
-    torch.testing.assert_close(whole, parts)
+    whole, each = compare_targets([(before, after)], TAU), compare_targets(images, TAU)
+    torch.testing.assert_close(whole, each)
+
+
+@pytest.mark.parametrize(
+    ('length', 'row_size', 'sizes'),
+    [(2, None, [2]), (5, None, [2, 2, 1]), (5, 4, [3, 2]), (3, 100, [1, 1, 1])],
+)
+def test_large_batches_are_computed_in_the_largest_parts_that_fit(
+    monkeypatch, length, row_size, sizes
+):
+    """And again in the backward pass, so that autograd keeps the batch alone."""
+    monkeypatch.setattr(parts, 'MAX_ELEMENTS', 12)
+    # As the simplifier's: the teacher's logits need no gradient.
+    weight, batches, seen = torch.ones(3, requires_grad=True), torch.randn(length, 2, 3), []
+
+    def function(rows):
+        seen.append(len(rows))
+        return (weight * rows).square()
+
+    found = parts.in_parts(function, batches, row_size=row_size)
+    assert seen == sizes
+    torch.testing.assert_close(found, batches.square())
+    (gradient,) = torch.autograd.grad(found.sum(), weight)
+    torch.testing.assert_close(gradient, 2 * batches.square().sum(dim=(0, 1)))
+    assert sorted(seen) == sorted(sizes if len(sizes) == 1 else 2 * sizes)
