@@ -689,18 +689,31 @@ def test_independent_classes_are_distilled_as_such(loss, type_):
     assert distiller.simplifier.softening == 'scale'
 
 
+TASKS = {
+    name: dict(type='LinearClsHead', num_classes=count, loss=dict(type='CrossEntropyLoss'))
+    for name, count in (('shape', 6), ('colour', 3))
+}
+
+
 def test_of_several_heads_the_one_that_a_loss_is_added_to_is_named():
-    heads = {
-        name: dict(type='LinearClsHead', num_classes=count, loss=dict(type='CrossEntropyLoss'))
-        for name, count in (('shape', 6), ('colour', 3))
-    }
-    head = with_head(dict(type='MultiTaskHead', task_heads=heads, in_channels=8))
+    head = with_head(dict(type='MultiTaskHead', task_heads=TASKS, in_channels=8))
     with pytest.warns(UserWarning, match=r"reads 'head\.task_heads\.shape\.fc' alone"):
         assert build(*RKD, head, head).distiller.simplifier.num_classes == 6
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         model = build(*RKD, head, head, logits_module='head.task_heads.colour.fc')
     assert model.distiller.simplifier.num_classes == 3
+
+
+@pytest.mark.filterwarnings('ignore:.*taken for logits')
+def test_a_number_of_classes_that_nothing_tells_is_asked_for():
+    """Of a method it could be either of those of two heads."""
+    head = with_head(dict(type='MultiTaskHead', task_heads=TASKS, in_channels=8))
+    parts = dict(fc=METHOD), dict(loss_kl=KL), dict(loss_kl=records('fc')), head, head
+    with pytest.raises(ValueError, match=r'simplifier\.num_classes=None, expected a number: the '):
+        build(*parts)
+    model = build(*parts, simplifier=dict(SKD['simplifier'], num_classes=6))
+    assert model.distiller.simplifier.num_classes == 6
 
 
 def test_a_head_is_the_nearest_parent_that_has_classes():
