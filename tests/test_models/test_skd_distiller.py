@@ -673,6 +673,14 @@ def test_a_maximised_loss_is_refused():
         build({'loss_x': dict(LOGIT_LOSSES['KLDivergence'], loss_weight=-1)})
 
 
+def test_a_loss_of_weight_0_is_computed():
+    """As in a control; its gradient is 0, as that of a loss that cannot train is."""
+    model = build({'loss_x': dict(LOGIT_LOSSES['KLDivergence'], loss_weight=0)})
+    losses = model(*batch(), mode='loss')
+    assert losses['distill.loss_x'] == 0
+    assert losses['distill.teacher_entropy'] > 0
+
+
 def test_a_distiller_that_reads_no_student_is_refused():
     def mapping(argument):
         return dict(recorder='fc', from_student=False)
