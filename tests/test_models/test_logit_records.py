@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import re
 import warnings
 
 import pytest
@@ -386,12 +387,12 @@ def test_a_sigmoid_is_seen_from_the_head_itself():
 
 
 class _Volume(torch.nn.Module):
-    def __init__(self, shape):
+    def __init__(self, shape, step=1):
         super().__init__()
-        self.shape = shape
+        self.shape, self.step = shape, step
 
     def forward(self, logits):
-        return logits.reshape(logits.shape[0], -1, *self.shape)
+        return logits.reshape(logits.shape[0], -1, *self.shape)[..., :: self.step]
 
 
 @pytest.mark.parametrize('shape', [(2,), (1, 2, 1)])
@@ -410,6 +411,23 @@ def test_volumes_and_sequences_of_logits_are_simplified(shape):
         simplifier=dict(SKD['simplifier'], num_classes=5),
     )
     step(model)
+
+
+@pytest.mark.parametrize('shape', [(2,), (1, 1, 2)])
+def test_volumes_and_sequences_of_other_sizes_are_told_the_connector(shape):
+    """With an interpolation that takes them."""
+    MODELS.register_module(name='Volume', module=_Volume, force=True)
+    volume = dict(type='Volume', shape=shape)
+    mapping = records('fc', connector='fewer')
+    mapping['preds_S']['connector'] = 'volume'
+    parts = dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=mapping)
+    settings = dict(simplifier=dict(SKD['simplifier'], num_classes=5))
+    fewer = dict(volume, step=2)
+    with pytest.raises(ValueError, match=r'loss_kl: shapes of the logits=') as caught:
+        step(build(*parts, connectors=dict(volume=volume, fewer=fewer), **settings))
+    (told,) = re.findall(r'connectors=(dict\(.*\)) and', str(caught.value))
+    resized = [fewer, eval(told)['resize']]
+    step(build(*parts, connectors=dict(volume=volume, fewer=resized), **settings))
 
 
 def test_classes_last_are_told_what_to_do():
