@@ -185,9 +185,12 @@ def test_one_class_without_anchors_is_refused():
         build(*map(Detector, heads))
 
 
-@pytest.mark.parametrize('head', [RetinaHead(CLASSES + 1), RetinaHead(anchors=2)])
-def test_heads_that_differ_are_refused(head):
-    with pytest.raises(ValueError, match=r'distiller\.logits_module=.* logits of one width'):
+@pytest.mark.parametrize(
+    ('head', 'width'), [(RetinaHead(CLASSES + 1), 18), (RetinaHead(anchors=2), 10)]
+)
+def test_heads_that_differ_are_refused(head, width):
+    message = rf'distiller\.logits_module=.* one width .*\(teacher {width}, student 15\)'
+    with pytest.raises(ValueError, match=message):
         build(teacher=Detector(head))
 
 
