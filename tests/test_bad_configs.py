@@ -231,6 +231,12 @@ RKD = dict(loss_rkd=dict(type='DistanceWiseRKD'))
             r"distill_losses\.loss_kl=\{'type': 'KLDiv'\}, .*KeyError: 'KLDiv is not in",
         ),
         (
+            changed(
+                'kd', distill_losses=dict(loss_kl=dict(type='KLDivergence', teacher_detach='no'))
+            ),
+            r"loss_kl\.teacher_detach='no', expected True or False",
+        ),
+        (
             changed('kd', simplifier=dict(SIMPLIFIER, heads=2)),
             r"distiller\.simplifier=.*TypeError: .*unexpected keyword argument 'heads'",
         ),

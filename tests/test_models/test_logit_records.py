@@ -506,6 +506,15 @@ def test_a_fork_that_computes_something_else_is_kept(monkeypatch):
     monkeypatch.setattr(mmrazor_losses.KLDivergence, 'forward', doubled)
     kept = build(*parts).distiller.distill_losses['loss_kl']
     assert type(kept) is mmrazor_losses.KLDivergence
+    # So is one that cannot be compared: it has a weight for each of the ten classes.
+    weights = torch.arange(1.0, 11.0)
+    monkeypatch.setattr(
+        mmrazor_losses.KLDivergence,
+        'forward',
+        lambda self, preds_S, preds_T: stock(self, weights * preds_S, weights * preds_T),
+    )
+    kept = build(*parts).distiller.distill_losses['loss_kl']
+    assert type(kept) is mmrazor_losses.KLDivergence
     # One whose value differs and whose gradient does not reach the teacher is refused.
     monkeypatch.setattr(
         mmrazor_losses.KLDivergence,

@@ -127,6 +127,15 @@ def test_losses_are_replaced_only_where_they_must_be():
     assert type(losses['loss_wsld']).__name__ == 'WSLD'
 
 
+def test_losses_of_a_high_temperature_are_replaced_too():
+    """Float32 rounds away most digits of a divergence of targets that are nearly uniform."""
+    model = build(
+        {'loss_kl': dict(type='KLDivergence', tau=100), 'loss_dkd': dict(type='DKDLoss', tau=100)}
+    )
+    assert type(model.distiller.distill_losses['loss_kl']) is LogSpaceKLDivergence
+    assert type(model.distiller.distill_losses['loss_dkd']) is LogSpaceDKDLoss
+
+
 def test_one_pass_however_many_losses_read_it():
     model = build({'loss_kl': LOGIT_LOSSES['KLDivergence'], 'loss_dkd': LOGIT_LOSSES['DKDLoss']})
     passes = []
