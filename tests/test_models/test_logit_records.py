@@ -107,6 +107,25 @@ def test_a_divergence_of_feature_channels_is_left_alone(source):
 
 @pytest.mark.usefixtures('no_warning')
 @pytest.mark.parametrize(
+    ('channels', 'simplified'), [(6, ['loss_kl']), (10, ['loss_kl', 'loss_cwd'])]
+)
+def test_what_a_connector_makes_is_judged_by_its_width(channels, simplified):
+    """Logits are as wide as the ten classes."""
+    mapping = records('feature', connector='make')
+    mapping['preds_S']['connector'] = 'make'
+    make = dict(type='ConvModuleConnector', in_channel=8, out_channel=channels)
+    model = build(
+        dict(fc=FC, feature=dict(type='ModuleOutputs', source='backbone.layer2')),
+        dict(loss_kl=KL, loss_cwd=dict(type='ChannelWiseDivergence', tau=4)),
+        dict(loss_kl=records('fc'), loss_cwd=mapping),
+        connectors=dict(make=make),
+    )
+    assert list(model.distiller.simplified_losses) == simplified
+    step(model)
+
+
+@pytest.mark.usefixtures('no_warning')
+@pytest.mark.parametrize(
     ('backbone', 'source'),
     [
         (dict(type='LeNet5', num_classes=10), 'backbone.classifier.2'),
