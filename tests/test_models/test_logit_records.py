@@ -735,6 +735,24 @@ def test_independent_classes_are_distilled_as_such(loss, type_):
     assert distiller.simplifier.softening == 'scale'
 
 
+SMOOTH = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'expected'),
+    [
+        (dict(type='CrossEntropyLoss', use_sigmoid=True), 'LogSpaceBinaryKLDivergence'),
+        (dict(SMOOTH, mode='multi_label'), 'LogSpaceBinaryKLDivergence'),
+        (SMOOTH, 'LogSpaceKLDivergence'),
+    ],
+)
+def test_a_sigmoid_is_seen_from_the_loss_of_a_head(settings, expected):
+    """Or from that within a loss that smooths the labels."""
+    head = with_head(dict(SIGMOID, type='LinearClsHead', loss=settings))
+    loss = build(*RKD, head, head).distiller.distill_losses['loss_skd']
+    assert type(loss).__name__ == expected
+
+
 TASKS = {
     name: dict(type='LinearClsHead', num_classes=count, loss=dict(type='CrossEntropyLoss'))
     for name, count in (('shape', 6), ('colour', 3))
