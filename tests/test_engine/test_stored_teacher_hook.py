@@ -41,6 +41,9 @@ LOSSES = {
 }
 
 
+STORE = dict(type='mmrazor.StoreTeacherLoop', max_epochs=2)
+
+
 class Watch(Hook):
     """Counts the images that the teacher is run on, and keeps their logits."""
 
@@ -291,6 +294,53 @@ def test_the_loop_stores_in_the_precision_of_the_training(tmp_path):
     logits, stored = get_store(runner).read(0, range(32))
     assert stored.all()
     assert not (logits.view(np.uint32) & 0xFFFF).any(), 'more digits than bfloat16 has'
+
+
+@MODELS.register_module(force=True)
+class BrightInTraining(ClsDataPreprocessor):
+    def forward(self, data, training=False):
+        data = super().forward(data, training)
+        return dict(data, inputs=2 * data['inputs']) if training else data
+
+
+def test_the_loop_stores_what_a_training_does(tmp_path):
+    """Of the modes of a training, in which the data preprocessor may do something else."""
+    settings = dict(model=model(data_preprocessor=dict(DATA, type='mmpretrain.BrightInTraining')))
+    trained = run(tmp_path / 'a', tmp_path / 'trained', **settings)
+    stored = run(tmp_path / 'b', tmp_path / 'stored', train_cfg=STORE, **settings)
+    for view in (0, 1):
+        rows = [get_store(runner).read(view, range(32))[0] for runner in (trained, stored)]
+        np.testing.assert_allclose(*rows, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loop_counts_what_is_there(tmp_path):
+    def store():
+        runner, found = build(tmp_path / 'run', tmp_path / 'store', train_cfg=STORE), []
+        runner.train_loop.report = lambda *counts: found.append(counts)
+        runner.train()
+        return runner, found
+
+    runner, found = store()
+    assert found == [(done, 64) for done in (0, 8, 16, 24, 32, 32, 40, 48, 56, 64)]
+    rows = tmp_path / 'store' / 'view_0000.rows'
+    rows.write_bytes(rows.read_bytes()[: 20 * get_store(runner).dtype.itemsize])
+    assert store()[1] == [(20, 64), (28, 64), (32, 64), (64, 64)]
+    assert store()[1] == [(32, 64), (64, 64)]
+
+
+def test_the_loop_ends_where_nothing_more_can_be_stored(tmp_path):
+    run(tmp_path / 'a', tmp_path / 'store', train_cfg=STORE)
+    (tmp_path / 'store' / 'view_0001.rows').unlink()
+    (tmp_path / 'store' / 'view_0001.rows').symlink_to('/dev/full')
+    with pytest.raises(OSError, match='No space left on device'):
+        run(tmp_path / 'b', tmp_path / 'store', train_cfg=STORE)
+
+
+def test_the_loop_loads_by_as_many_workers_as_the_training(tmp_path):
+    settings = dict(train_dataloader=data(num_workers=2), train_cfg=STORE)
+    loop = build(tmp_path / 'run', tmp_path / 'store', **settings).train_loop
+    found = loop._get_loader(np.arange(32))
+    assert (found.num_workers, found.batch_size) == (2, 8)
 
 
 def test_dropout_is_switched_off_by_eval_mode(tmp_path):
