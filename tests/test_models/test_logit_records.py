@@ -449,6 +449,18 @@ def test_volumes_and_sequences_of_other_sizes_are_told_the_connector(shape):
     step(build(*parts, connectors=dict(volume=volume, fewer=resized), **settings))
 
 
+def test_logits_of_other_dimensions_are_not_spread_over_each_other():
+    """As those of a convolution of pooled maps, beside those of a linear layer."""
+    MODELS.register_module(name='Volume', module=_Volume, force=True)
+    pooled, flat = (dict(type='Volume', shape=shape) for shape in ((1, 1), ()))
+    mapping = records('fc')
+    mapping['preds_S']['connector'] = 'reshape'
+    parts = dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=mapping)
+    with pytest.raises(ValueError, match=r'shapes of the logits=.*, expected as many dimensions'):
+        step(build(*parts, connectors=dict(reshape=pooled)))
+    step(build(*parts, connectors=dict(reshape=[pooled, flat])))
+
+
 def test_classes_last_are_told_what_to_do():
     model = build(dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc')))
     with pytest.raises(ValueError, match=r'\(2, 7, 10\), expected .*flatten\(0, -2\)'):

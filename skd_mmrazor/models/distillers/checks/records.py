@@ -7,7 +7,7 @@ import torch
 
 from ....utils import expect
 from ..logits.heads import get_last_layer
-from ..logits.known_losses import ALL_LEVELS, SIDES
+from ..logits.known_losses import ALL_LEVELS, KNOWN, SIDES
 
 _ADDED = '; write this loss, which was added, into the config by another name'
 
@@ -75,8 +75,12 @@ def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: 
     if is_pyramid:
         valid = len(shapes) < len(SIDES) or shapes['teacher'] == shapes['student']
         expected = 'as many anchors and locations: both need the same, and the same strides'
+    elif len(shapes) == len(SIDES) and len(teacher) != len(student):
+        # torch would spread (N, C) and (N, C, 1, 1) to (N, C, N, C).
+        valid = type(distiller.distill_losses[name]) not in KNOWN
+        expected = 'as many dimensions in both models, to which a connector reshapes them'
     else:
-        valid = teacher == student or len(teacher) != len(student)
+        valid = len(shapes) < len(SIDES) or teacher == student
         mode = {1: 'linear', 3: 'trilinear'}.get(len(student), 'bilinear')
         expected = (
             'maps of one size: the same record_idx of a pyramid, or '
@@ -86,6 +90,7 @@ def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: 
         )
         if used := records['teacher'].get('connector'):  # An entry takes one.
             expected = f'maps of one size: connector={used!r} in its {argument} must resize, too'
-        expected += _ADDED * (name == 'loss_skd')
+    if name == 'loss_skd' and not is_pyramid:
+        expected += _ADDED
     key = f'distiller.loss_forward_mappings.{name}: shapes of the logits'
     expect(valid, key, shapes, expected)
