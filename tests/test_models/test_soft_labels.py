@@ -50,7 +50,7 @@ def test_labels_of_mixup_and_of_several_classes_are_named(loss, kind):
 
 @pytest.mark.parametrize('labels', [torch.rand(4), torch.eye(4, 10).long()])
 def test_either_of_scores_and_one_hot_integers_is_refused(labels):
-    loss = MODELS.build(LOSSES['LogSpaceDKDLoss'])
+    loss = MODELS.build(dict(LOSSES['LogSpaceDKDLoss'], _scope_='mmrazor'))
     with pytest.raises(RuntimeError, match='index'):
         loss(torch.randn(4, 10), torch.randn(4, 10), labels)
 
