@@ -259,10 +259,15 @@ def test_squares_of_resized_logits_are_simplified_too():
     step(model)
 
 
-def test_a_connector_that_does_not_resize_is_named():
+def test_a_connector_that_does_not_resize_is_joined_by_one_that_does():
     change = dict(change=dict(type='ConvModuleConnector', in_channel=CLASSES, out_channel=CLASSES))
-    with pytest.raises(ValueError, match=r"connector='change' in its preds_T must resize, too"):
-        step(build(Segmentor(), Segmentor(stride=2), distiller=cwd(change, connector='change')))
+    models, entry = (Segmentor(), Segmentor(stride=2)), dict(connector='change')
+    message = r"preds_T; an entry takes one connector, or a list: that of 'change' and this one"
+    with pytest.raises(ValueError, match=message) as caught:
+        step(build(*models, distiller=cwd(change, **entry)))
+    (told,) = re.findall(r'connectors=(dict\(.*\)) and', str(caught.value))
+    both = dict(change=[change['change'], eval(told)['resize']])
+    step(build(*models, distiller=cwd(both, **entry)))
 
 
 def test_the_several_losses_of_a_segmentor_take_a_softmax_where_one_does():

@@ -88,8 +88,8 @@ def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: 
             f"function_name='interpolate', func_args=dict(size={student}, mode={mode!r}))) and "
             f"connector='resize' in its {argument}"
         )
-        if used := records['teacher'].get('connector'):  # An entry takes one.
-            expected = f'maps of one size: connector={used!r} in its {argument} must resize, too'
+        if used := records['teacher'].get('connector'):
+            expected += f'; an entry takes one connector, or a list: that of {used!r} and this one'
     if name == 'loss_skd' and not is_pyramid:
         expected += _ADDED
     key = f'distiller.loss_forward_mappings.{name}: shapes of the logits'

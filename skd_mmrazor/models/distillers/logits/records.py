@@ -55,12 +55,12 @@ class LogitRecord:
         self.module = modules.get(self.source)
         # A method is of a module of its class; of anything else the logits' module is asked.
         owners = {*self.source.split('.')[-2:-1]}
-        found = (name for name, module in modules.items() if owners & {*get_kinds(module)})
-        self.name = next(found, logits_module) if self.module is None else self.source
+        found = [name for name, module in modules.items() if owners & {*get_kinds(module)}]
+        self.name = next(iter(found), logits_module) if self.module is None else self.source
         self.head = get_head(model, self.name)
         # What has no layers, such as a method or a loss, is judged by those of its head.
         own = getattr(self.head, get_child(self.head) or '', None)
-        self.layers = own if self.module is None else self.module
+        self.layers = own if self.module is None and len(found) == 1 else self.module
         parts = (self.module, own, self.head)
         self.last_layer = next(filter(None, map(get_last_layer, parts)), None)
         self.logits_width = get_width(modules.get(logits_module))
