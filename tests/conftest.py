@@ -44,13 +44,14 @@ def _seed():
     torch.manual_seed(0)
 
 
+_SCOPES = dict(DefaultScope._instance_dict)
+
+
 @pytest.fixture(autouse=True)
 def _scope():
-    """A runner leaves its default scope behind, in which the next test would build."""
-    before = dict(DefaultScope._instance_dict)
-    yield
+    """A runner, of a fixture too, leaves its default scope, in which the next test would build."""
     DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    DefaultScope._instance_dict.update(_SCOPES)
 
 
 def once_per_run(tmp_path_factory, name, make):
