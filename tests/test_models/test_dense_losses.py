@@ -199,16 +199,23 @@ def test_a_method_of_a_head_of_proposals_is_refused():
         build(*models, distiller=entries, simplifier=simplifier, **NAMED)
 
 
-def test_inputs_of_a_loss_of_queries_are_refused():
-    """As those of DETR, whose head ends in a linear layer."""
+def test_inputs_of_a_loss_of_a_detector_are_refused():
+    """Its rows, of all images, would attend to each other; those of DETR are of queries."""
     for model in (models := [Detector(), Detector()]):
-        model.bbox_head = Proposals()
         model.bbox_head.loss_cls = nn.Identity()
     loss_inputs = dict(cls=dict(type='ModuleInputs', source='bbox_head.loss_cls'))
     entries = own(data_idx=0, record_idx=0)
     entries.update(student_recorders=loss_inputs, teacher_recorders=loss_inputs)
-    with pytest.raises(ValueError, match=r"source='bbox_head\.loss_cls', expected .* queries"):
+    with pytest.raises(ValueError, match=r"source='bbox_head\.loss_cls', expected .* all images"):
         build(*models, distiller=entries, **NAMED)
+    # A segmentor's are maps, whatever its head ends in.
+    for model in (models := [Segmentor(), Segmentor()]):
+        model.decode_head.loss_decode = nn.Identity()
+        model.decode_head.last = nn.Linear(2, 2)
+    maps = dict(cls=dict(type='ModuleInputs', source='decode_head.loss_decode'))
+    entries.update(student_recorders=maps, teacher_recorders=maps)
+    named = dict(NAMED, simplifier=dict(SKD['simplifier'], num_classes=CLASSES))
+    assert build(*models, distiller=entries, **named).distiller.simplifier
 
 
 @pytest.mark.parametrize('side', ['pred', 'target'])
@@ -336,3 +343,126 @@ def test_one_of_several_modules_is_no_hint():
 
     with pytest.raises(ValueError, match=r'teacher Tower, none of whose layers is known'):
         build(Tower(), Tower(), distiller=NOTHING)
+
+
+class Beside(nn.Module):
+    """A loss that takes records of one or both models beside the logits."""
+
+    tau = 1.0
+
+    def forward(self, pred, target, feature=None, boxes=None, gt_labels=None):
+        self.shapes = [tuple(x.shape) for x in (feature, boxes, gt_labels) if x is not None]
+        return (pred - target).square().mean()
+
+
+MODELS.register_module(module=Beside)
+MAP = (2, 4, 8, 8)
+
+
+@pytest.mark.parametrize('side', ['student', 'teacher'])
+@pytest.mark.parametrize('by', ['module', 'method'])
+def test_features_beside_the_logits_of_all_levels_stay_as_they_are(side, by):
+    """Of either model, and however they are recorded."""
+    module = dict(type='ModuleOutputs', source='neck')
+    method = dict(type='MethodOutputs', source='torch.nn.Conv2d._conv_forward')
+    entries = own('Beside')
+    feature = dict(feature=module if by == 'module' else method)
+    entries[f'{side}_recorders'] = dict(entries[f'{side}_recorders'], **feature)
+    entry = dict(recorder='feature', from_student=side == 'student')
+    entries['loss_forward_mappings']['loss_own']['feature'] = entry
+    model = build(distiller=entries, **NAMED)
+    step(model)
+    assert model.distiller.distill_losses['loss_own'].loss.shapes == [MAP]
+
+
+def test_labels_and_boxes_of_all_levels_stay_as_they_are():
+    """In whatever order, and beside logits of the same recorder."""
+    entries = own('Beside', source=METHOD, data_idx=0)
+    mapping = entries['loss_forward_mappings']['loss_own']
+    boxes = {key: dict(entry, data_idx=1) for key, entry in mapping.items()}
+    mapping = dict(gt_labels=boxes['pred'], boxes=boxes['target'], **mapping)
+    entries['loss_forward_mappings'] = dict(loss_own=mapping)
+    models = [Detector(PairHead(4)) for _ in range(2)]
+    model = build(*models, distiller=entries, **NAMED)
+    step(model)
+    loss = model.distiller.distill_losses['loss_own'].loss
+    assert loss.shapes == 2 * [(2, 4 * ANCHORS, 4, 4)]
+
+
+def test_of_several_records_of_the_student_the_logits_are_compared():
+    entries = own('Beside')
+    feature = dict(feature=dict(type='ModuleOutputs', source='neck'))
+    entries['student_recorders'] = dict(entries['student_recorders'], **feature)
+    mapping = entries['loss_forward_mappings']['loss_own']
+    mapping['feature'] = dict(recorder='feature', from_student=True)
+    with pytest.raises(ValueError, match=r'loss_own: anchors\.scales of the heads='):
+        build(with_anchors(4.0), with_anchors(8.0), distiller=entries, **NAMED)
+    del mapping['pred']['record_idx']
+    models = [Detector(RetinaHead(anchors=1)) for _ in range(2)]
+    with pytest.raises(ValueError, match=r"loss_own: record_idx=.* an index, or 'all', in both"):
+        build(*models, distiller=entries, **NAMED)
+
+
+def test_one_of_the_names_of_mmrazor_is_enough():
+    """The names of the arguments of a loss of one's own say nothing."""
+
+    @MODELS.register_module(name='MixedNames', force=True)
+    class MixedNames(nn.Module):
+        tau = 1.0
+
+        def forward(self, pred, preds_T):
+            return (pred - preds_T).square().mean()
+
+    entries, named = own('MixedNames', 'preds_T'), dict(simplified_losses=dict(loss_own='preds_T'))
+    with pytest.raises(ValueError, match=r'loss_own: anchors\.scales of the heads='):
+        build(with_anchors(4.0), with_anchors(8.0), distiller=entries, **named)
+    step(build(distiller=entries, **named))
+
+
+def test_an_output_that_is_not_there_is_named():
+    models = [Detector(PairHead()) for _ in range(2)]
+    entries = own(source=METHOD, data_idx=7)
+    with pytest.raises(ValueError, match=r'loss_forward_mappings\.loss_own=.*data_idx'):
+        step(build(*models, distiller=entries, **NAMED))
+    several = own(source=METHOD)
+    with pytest.raises(ValueError, match=r"tuple'>}, expected tensors: data_idx in the mapping"):
+        step(build(*models, distiller=several, **NAMED))
+
+
+def test_squares_of_probabilities_are_left_as_they_are():
+    """They are softened by no division."""
+    softmax = dict(type='TorchFunctionalConnector', function_name='softmax', func_args=dict(dim=1))
+    entries = cwd(dict(softmax=softmax))
+    names = dict(preds_S='s_feature', preds_T='t_feature')
+    records = entries['loss_forward_mappings']['loss_cwd']
+    records = {names[key]: dict(entry, connector='softmax') for key, entry in records.items()}
+    entries.update(
+        distill_losses=dict(loss_cwd=dict(type='L2Loss')),
+        loss_forward_mappings=dict(loss_cwd=records),
+    )
+    with pytest.warns(UserWarning, match=r"\['loss_cwd'\] may read the logits of the teacher"):
+        model = build(Segmentor(), Segmentor(), distiller=entries)
+    assert list(model.distiller.simplified_losses) == ['loss_skd']
+
+
+def test_classes_that_a_connector_makes_of_features_are_not_anchors():
+    """Of as many classes as there are anchors."""
+    make = dict(type='ConvModuleConnector', in_channel=4, out_channel=ANCHORS)
+    entries = dict(own(source='neck', record_idx=0), connectors=dict(make=make))
+    recorder = dict(cls=dict(type='ModuleOutputs', source='neck'))
+    entries.update(student_recorders=recorder, teacher_recorders=recorder)
+    for entry in entries['loss_forward_mappings']['loss_own'].values():
+        entry.update(connector='make', record_idx='all')
+    models = [Detector(RetinaHead(ANCHORS)) for _ in range(2)]
+    model = build(*models, distiller=entries, **NAMED)
+    assert model.distiller.simplifier.num_classes == ANCHORS
+    step(model)
+
+
+def test_anchors_that_each_model_predicts_are_refused():
+    class GuidedAnchorHead(RetinaHead):
+        """As GARetinaHead is."""
+
+    models = [Detector(GuidedAnchorHead()) for _ in range(2)]
+    with pytest.raises(ValueError, match=r'none of whose layers is known'):
+        build(*models)

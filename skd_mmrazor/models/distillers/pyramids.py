@@ -9,6 +9,9 @@ from .logits.heads import get_num_levels
 from .logits.known_losses import ALL_LEVELS, get_side
 from .logits.records import LogitRecords
 
+# What tells the records of one recorder apart.
+_KEYS = ('connector', 'data_idx')
+
 
 def prepare_pyramids(distiller: Any, records: LogitRecords) -> None:
     """Averages the losses of pyramids over their levels, and notes which are of logits.
@@ -25,7 +28,7 @@ def prepare_pyramids(distiller: Any, records: LogitRecords) -> None:
         logits = dict(distiller.logit_entries.get(name, {}).values())
         for key, entry in pyramids.items():
             if key in logits or records.is_logits(entry):
-                record = entry['recorder'], entry['from_student'], entry.get('connector')
+                record = entry['recorder'], entry['from_student'], *map(entry.get, _KEYS)
                 distiller.logit_pyramids[record] = get_num_levels(records.find(entry).head)
 
 
@@ -48,13 +51,15 @@ def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any)
     found = getattr(distiller, f'{side}_recorders').get_recorder(recorder).data_buffer
     records = [dict(kwargs, record_idx=i) for i in range(len(found))]
     levels = [distiller.get_record(recorder, from_student, **record) for record in records]
-    count = distiller.logit_pyramids.get((recorder, from_student, kwargs.get('connector')))
+    count = distiller.logit_pyramids.get((recorder, from_student, *map(kwargs.get, _KEYS)))
     if count is None:
         return levels
     key = f'distiller.{side}_recorders.{recorder}: records of a step'
     expected = f'{count}, of one module that computes the logits of all levels'
     expect(len(found) % count == 0, key, len(found), expected)
-    classes = distiller.simplifier.num_classes
+    kinds, classes = {type(level) for level in levels}, distiller.simplifier.num_classes
+    expected = 'tensors: data_idx in the mapping chooses one of several outputs'
+    expect(all(issubclass(kind, Tensor) for kind in kinds), key, kinds, expected)
     return [level.unflatten(1, (-1, classes)).flatten(0, 1) for level in levels]
 
 
@@ -84,7 +89,8 @@ class LevelsLoss(nn.Module):
             loss = self.loss(**{**records, **dict(zip(pyramids, levels, strict=True))})
             # As mmengine adds a list to the objective.
             losses.append(sum(x.mean() for x in loss) if isinstance(loss, list) else loss)
-            sizes.append(levels[0].numel() // levels[0].shape[1])
+            # Of labels beside the maps nothing counts.
+            sizes.append(max(x.numel() // x.shape[1] for x in levels if x.dim() > 1))
         return sum(size / sum(sizes) * loss for size, loss in zip(sizes, losses, strict=True))
 
 

@@ -119,8 +119,8 @@ class SKDDistiller(ConfigurableDistiller):
         self._simplified: dict[str, list[tuple[Tensor, Tensor]]] = {}
         # By simplified loss and side: the argument that takes the logits, and its entry.
         self.logit_entries: dict[str, dict[str, tuple[str, Any]]] = {}
-        # The number of levels, by recorder, ``from_student`` and connector of logits of all.
-        self.logit_pyramids: dict[tuple[str, bool, str | None], int] = {}
+        # The number of levels, by what tells the records of logits of all levels apart.
+        self.logit_pyramids: dict[tuple, int] = {}
         self._step = 0
 
     def prepare_from_student(self, model: BaseModel) -> None:
@@ -158,7 +158,9 @@ class SKDDistiller(ConfigurableDistiller):
         check_losses(self)
         complete_losses(self, records)
         self.logit_entries = {
-            name: records.get_pair(self.loss_forward_mappings[name], argument)
+            name: records.get_pair(
+                self.distill_losses[name], self.loss_forward_mappings[name], argument
+            )
             for name, argument in self.simplified_losses.items()
         }
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from ....utils import error_context, expect, is_number
+from ..logits.known_losses import ALL_LEVELS
 from ..logits.records import LogitRecords
+
+_HINT = '; a connector in loss_forward_mappings may change it'
 
 
 def check_simplifier(simplifier: Any, num_classes: int) -> None:
@@ -64,7 +67,7 @@ def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))
     counts = [(key, number) for key, number in counts if number is not None]
     first, num_classes = counts[0] if counts else ('', records.num_classes)
-    hint = f'; simplified_losses chooses of {list(losses)}' if len(losses) > 1 else ''
+    hint = f'; simplified_losses chooses of {list(losses)}' if len(losses) > 1 else _HINT
     for key, number in counts:
         expected = f'{num_classes}, as distiller.{first} has{hint}'
         expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
@@ -89,10 +92,13 @@ def check_heads(distiller: Any, records: LogitRecords) -> None:
         ValueError: A setting of the heads differs.
     """
     for name, pair in distiller.logit_entries.items():
+        key = f'distiller.loss_forward_mappings.{name}'
+        indices = {side: entry.get('record_idx', 0) for side, (_, entry) in pair.items()}
+        valid = ALL_LEVELS not in indices.values() or len(set(indices.values())) == 1
+        expect(valid, f'{key}: record_idx', indices, f'an index, or {ALL_LEVELS!r}, in both')
         heads = {side: records.find(x).get_head_settings() for side, (_, x) in pair.items()}
         for setting in heads['teacher']:
             found = {side: head[setting] for side, head in heads.items() if setting in head}
             valid = all(value == found['teacher'] for value in found.values())
-            key = f'distiller.loss_forward_mappings.{name}: {setting} of the heads'
             expected = "the same in both models, or type='ConfigurableDistiller' for features alone"
-            expect(valid, key, found, expected)
+            expect(valid, f'{key}: {setting} of the heads', found, expected)

@@ -93,8 +93,12 @@ def _is_sigmoid(head: nn.Module, loss: Any) -> bool:
 
 def has_locations(model: nn.Module) -> bool:
     """Whether a model is a detector or segmentor, whose logits are of locations."""
-    kinds = {'BaseDetector', 'BaseSegmentor', 'Base3DDetector', 'Base3DSegmentor'}
-    return bool(kinds & {*get_kinds(model)})
+    return is_detector(model) or bool({'BaseSegmentor', 'Base3DSegmentor'} & {*get_kinds(model)})
+
+
+def is_detector(model: nn.Module) -> bool:
+    """Whether a model is a detector, whose logits may be of proposals or queries."""
+    return bool({'BaseDetector', 'Base3DDetector'} & {*get_kinds(model)})
 
 
 def is_of_proposals(source: str) -> bool:

@@ -31,12 +31,11 @@ LOGITS: dict[type[nn.Module], tuple[str, str]] = {
 # Losses of features, which may be given logits.
 FEATURES = dict.fromkeys((losses.L1Loss, losses.L2Loss), ('t_feature', 's_feature'))
 KNOWN = {**LOGITS, **FEATURES}
-# By the argument of the teacher's logits, that of the student's.
-STUDENT_ARGUMENT = dict(KNOWN.values())
+_STUDENT_ARGUMENT = dict(KNOWN.values())
 
 
 def get_pair(mapping: dict[str, Any], argument: Any) -> dict[str, tuple[str, Any]]:
-    """The entries of a loss for the logits of both models.
+    """The entries of a loss for the logits of both models, by the names of its arguments.
 
     Args:
         mapping (dict): The entries of the loss in ``loss_forward_mappings``.
@@ -46,12 +45,7 @@ def get_pair(mapping: dict[str, Any], argument: Any) -> dict[str, tuple[str, Any
         dict[str, tuple[str, Any]]: The argument and its entry, by side; without the
         student if it cannot be told which argument takes its logits.
     """
-    entries = {key: x for key, x in mapping.items() if isinstance(x, dict) and 'label' not in key}
-    students = [key for key, entry in entries.items() if entry.get('from_student')]
-    # A loss of the user's own may call its arguments otherwise.
-    is_told = len(students) == 1 and argument not in students
-    student = STUDENT_ARGUMENT.get(argument, students[0] if is_told else None)
-    arguments = dict(zip(SIDES, (argument, student), strict=True))
+    arguments = dict(zip(SIDES, (argument, _STUDENT_ARGUMENT.get(argument)), strict=True))
     return {side: (key, mapping[key]) for side, key in arguments.items() if key in mapping}
 
 

@@ -3,8 +3,10 @@
 import warnings
 from typing import Any
 
+from mmrazor.models.architectures.connectors import TorchFunctionalConnector
 from mmrazor.models.losses import ChannelWiseDivergence
 from torch import nn
+from torch.nn import functional as F
 
 from ....utils import expect, is_number
 from ...losses import LogSpaceBinaryKLDivergence
@@ -110,7 +112,7 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
             kind in FEATURES
             and is_logits
             and get_side(record) == 'teacher'
-            and not records.find(record).has_layers
+            and _keeps_logits(records.find(record).connector)
         ):
             found[name] = argument
         else:
@@ -136,6 +138,12 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
             stacklevel=3,
         )
     return found
+
+
+def _keeps_logits(connector: nn.Module | None) -> bool:
+    """Whether what a connector gives can be softened as logits can; probabilities cannot."""
+    is_function = isinstance(connector, TorchFunctionalConnector)
+    return connector is None or (is_function and connector.func is F.interpolate)
 
 
 def get_common_tau(losses: dict[str, nn.Module]) -> float:

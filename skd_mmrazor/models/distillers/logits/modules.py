@@ -33,6 +33,7 @@ LOGITS_MODULES = {
     **dict.fromkeys(('ATSSHead', 'DDODHead'), 'atss_cls'),
     # Their score is a product of two outputs: no module computes its logits.
     **dict.fromkeys(('AutoAssignHead', 'TOODHead', 'YOLOFHead'), None),
+    'GuidedAnchorHead': None,  # Each model predicts anchors of its own.
     'GFLHead': 'gfl_cls',
     'RepPointsHead': 'reppoints_cls_out',
     **dict.fromkeys(('RetinaHead', 'RetinaSepBNHead', 'SABLRetinaHead'), 'retina_cls'),
@@ -106,14 +107,15 @@ def describe_model(side: str, model: nn.Module) -> str:
     modules = dict(model.named_modules())
     names = [name for name in find_logits_modules(model) if name in modules]
     if not names:
-        counts = get_class_counts(model) or {1}
+        counts = get_class_counts(model)
         kind: Any = _ConvNd if has_locations(model) else (nn.Linear, _ConvNd)
         for name, module in modules.items():
             width = get_width(module) if isinstance(module, kind) else None
-            fits = width and any(width % count == 0 for count in counts)
+            fits = width and any(width % count == 0 for count in counts or {1})
             if fits and not is_feature(model, name) and not is_of_proposals(name):
                 names.append(name)
         if has_locations(model):  # Not one of several modules, each for one level or task.
+            names = names if counts else []
             patterns = Counter(re.sub(r'\.\d+', '.*', name) for name in names)
             names = [name for name in names if patterns[re.sub(r'\.\d+', '.*', name)] == 1]
     found = (

@@ -3,6 +3,8 @@
 from typing import Any
 
 from mmrazor.models.task_modules.recorder import (
+    FunctionInputsRecorder,
+    MethodInputsRecorder,
     ModuleInputsRecorder,
     ModuleOutputsRecorder,
     ParameterRecorder,
@@ -18,12 +20,14 @@ from .heads import (
     get_num_classes,
     get_settings,
     get_width,
-    has_locations,
     has_sigmoid,
+    is_detector,
     is_of_proposals,
 )
-from .known_losses import ALL_LEVELS, SIDES, STUDENT_ARGUMENT, get_pair, get_side
+from .known_losses import ALL_LEVELS, KNOWN, SIDES, get_pair, get_side
 from .modules import describe_model, find_logits_modules, get_child, is_feature
+
+_INPUTS = (FunctionInputsRecorder, MethodInputsRecorder, ModuleInputsRecorder)
 
 
 class LogitRecord:
@@ -58,12 +62,14 @@ class LogitRecord:
         found = [name for name, module in modules.items() if owners & {*get_kinds(module)}]
         self.name = next(iter(found), logits_module) if self.module is None else self.source
         self.head = get_head(model, self.name)
-        # What has no layers, such as a method or a loss, is judged by those of its head.
+        # A method, which has no layers, is judged by that of its head.
         own = getattr(self.head, get_child(self.head) or '', None)
         self.layers = own if self.module is None and len(found) == 1 else self.module
-        parts = (self.module, own, self.head)
-        self.last_layer = next(filter(None, map(get_last_layer, parts)), None)
-        self.logits_width = get_width(modules.get(logits_module))
+        # Of the layer whose outputs are anchors and classes, if this is one.
+        self.is_of_head = self.layers is not None and self.layers in (
+            own,
+            modules.get(logits_module),
+        )
 
     def get_num_classes(self) -> int | None:
         """The number of classes, None if no layer determines it.
@@ -73,13 +79,21 @@ class LogitRecord:
                 own, or the module is not as wide as the classes of its head.
         """
         side = get_side(self.entry)
-        is_of_boxes = isinstance(self.last_layer, nn.Linear) and has_locations(self.model)
+        key = f'distiller.{side}_recorders: source'
+        layer = get_last_layer(self.head if self.layers is None else self.layers)
+        is_of_boxes = isinstance(layer, nn.Linear) and is_detector(self.model)
         expected = (
             "logits of locations that both models share, such as those of 'rpn_head.rpn_cls'; "
             'each model has its own proposals and queries'
         )
         valid = not is_of_boxes and not is_of_proposals(self.name)
-        expect(valid, f'distiller.{side}_recorders: source', self.source, expected)
+        expect(valid, key, self.source, expected)
+        is_of_rows = isinstance(self.recorder, _INPUTS) and is_detector(self.model)
+        expected = (
+            'what a module or method of a detector returns: what a loss receives are rows of '
+            'all images, which would attend to each other'
+        )
+        expect(not is_of_rows, key, self.source, expected)
         width = get_width(self.layers if self.connector is None else self.connector)
         if width is None or self.entry.get('connector_idx') is not None:
             return None
@@ -88,7 +102,8 @@ class LogitRecord:
         if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
             classes = width
         if self.connector is not None:
-            anchors = max(1, (self.logits_width or 1) // classes) if self.is_pyramid else 1
+            outputs = get_width(self.layers) if self.is_pyramid and self.is_of_head else None
+            anchors = max(1, (outputs or 1) // classes)
             return width // anchors if width % anchors == 0 else width
         valid = width == classes or (is_dense and width % classes == 0)
         expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
@@ -154,18 +169,42 @@ class LogitRecords:
         model, logits_module = self.models[side], self.logits_modules[side]
         return LogitRecord(entry, model, logits_module, recorder, connector)
 
-    def get_pair(self, mapping: dict[str, Any], argument: str) -> dict[str, tuple[str, Any]]:
-        """As :func:`get_pair`; without a student's entry that is certainly a feature.
+    def get_pair(
+        self, loss: nn.Module, mapping: dict[str, Any], argument: str
+    ) -> dict[str, tuple[str, Any]]:
+        """The entries of a loss for the logits of both models.
 
         Args:
-            mapping (dict): The entries of a loss.
+            loss (nn.Module): The loss. One of the user's own may call its arguments as it
+                likes: the student's entry is the only one of logits, or recorded as the
+                teacher's is.
+            mapping (dict): Its entries.
             argument (str): The argument that takes the teacher's logits.
+
+        Returns:
+            dict[str, tuple[str, Any]]: As from :func:`get_pair`.
         """
-        pair = get_pair(mapping, argument)
-        is_own = argument not in STUDENT_ARGUMENT and 'student' in pair
-        if is_own and self.is_logits(pair['student'][1]) is False:
-            del pair['student']
-        return pair
+        if type(loss) in KNOWN:
+            return get_pair(mapping, argument)
+        of_teacher = mapping[argument]
+        found = [
+            (key, entry)
+            for key, entry in mapping.items()
+            if isinstance(entry, dict) and entry.get('from_student') and 'label' not in key
+            if self.is_logits(entry) or self._is_recorded_as(entry, of_teacher)
+        ]
+        pair = {'teacher': (argument, of_teacher)}
+        return pair | {'student': found[0]} if len(found) == 1 else pair
+
+    def _is_recorded_as(self, entry: dict[str, Any], other: dict[str, Any]) -> bool:
+        """Whether a record that may be of logits is of the same kind as another."""
+        if self.is_logits(entry) is False or not isinstance(other, dict):
+            return False
+        one, two = (
+            (type(record.recorder), record.source.split('.')[-1], record.entry.get('data_idx'))
+            for record in map(self.find, (entry, other))
+        )
+        return one == two
 
     def is_logits(self, entry: Any) -> bool | None:
         """Whether a record is of the logits of its model.
