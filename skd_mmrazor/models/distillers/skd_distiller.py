@@ -157,12 +157,6 @@ class SKDDistiller(ConfigurableDistiller):
         choose_losses(self, records)
         check_losses(self)
         complete_losses(self, records)
-        self.logit_entries = {
-            name: records.get_pair(
-                self.distill_losses[name], self.loss_forward_mappings[name], argument
-            )
-            for name, argument in self.simplified_losses.items()
-        }
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
         num_classes = agree_on_num_classes(self, records)
         check_heads(self, records)

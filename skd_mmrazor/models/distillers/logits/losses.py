@@ -41,8 +41,8 @@ def complete_losses(distiller: Any, records: LogitRecords) -> None:
     """Lets the chosen losses receive simplified logits, and propagate their gradient.
 
     Args:
-        distiller (SKDDistiller): The distiller, whose ``distill_losses`` and
-            ``loss_forward_mappings`` are completed.
+        distiller (SKDDistiller): The distiller, whose ``distill_losses``,
+            ``loss_forward_mappings`` and ``logit_entries`` are completed.
         records (LogitRecords): Its records.
 
     Raises:
@@ -64,6 +64,7 @@ def complete_losses(distiller: Any, records: LogitRecords) -> None:
                 "type='LogSpaceBinaryKLDivergence' fits them.",
                 stacklevel=3,
             )
+        distiller.logit_entries[name] = records.get_pair(loss, mappings[name], argument)
         distiller.distill_losses[name] = make_differentiable(name, loss, entropy_grad)
     losses = [distiller.distill_losses[name] for name in distiller.simplified_losses]
     valid = not entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)
