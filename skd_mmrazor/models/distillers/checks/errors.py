@@ -59,7 +59,7 @@ def name_loss(distiller: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if 'out of memory' in str(error):
+        if 'memory' in str(error):  # Of a GPU or, in other words, of a CPU.
             raise
         for name, mapping in distiller.loss_forward_mappings.items():
             # A copy, since the user's loss may have a state.
