@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from .runs import difference, logged, weights
-from .test_stored_teacher_hook import VALIDATION, run
+from .stored_teachers import VALIDATION, run
 
 OFFLOAD = dict(offload=True)
 SETTINGS = dict(VALIDATION, train_cfg=dict(by_epoch=True, max_epochs=2, val_interval=1))
