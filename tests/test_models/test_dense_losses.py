@@ -10,7 +10,7 @@ import torch
 from mmrazor.registry import MODELS
 from torch import nn
 
-from .test_dense_heads import (
+from .dense_models import (
     ANCHORS,
     CLASSES,
     NOTHING,
