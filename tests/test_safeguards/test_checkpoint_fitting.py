@@ -1,92 +1,21 @@
 """What a checkpoint has to fit, judged for the student and the teacher each by itself.
 
-Each refusal has a twin that is accepted. The student is of width 2, the teacher of
-width 4; between widths the bias of the head is all that fits.
+Each refusal has a twin that is accepted.
 """
 
 import re
 import sys
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.runner import Runner
-from mmpretrain.structures import DataSample
 from mmrazor.registry import MODELS
 
 from skd_mmrazor.safeguards import load_exactly, load_whole
 
-from ..conftest import ROOT, algorithm, classifier, distiller
-
-
-def distillation(student=2, teacher=4, skd=True, **arguments):
-    cfg = distiller({'loss_kl': dict(type='KLDivergence')}, skd=skd)
-    models = dict(architecture=classifier(student), teacher=classifier(teacher))
-    return algorithm(cfg, **models, **arguments)
-
-
-class Images(torch.utils.data.Dataset):
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, i):
-        image = torch.from_numpy(np.random.default_rng(i).normal(size=(1, 8, 8))).float()
-        return dict(inputs=image, data_samples=DataSample().set_gt_label(i))
-
-
-def loader():
-    return torch.utils.data.DataLoader(Images(), batch_size=4, collate_fn=pseudo_collate)
-
-
-def build(tmp_path, model, path, resume=False, **arguments):
-    return Runner(
-        model=model,
-        work_dir=str(tmp_path / 'work'),
-        train_dataloader=loader(),
-        train_cfg=dict(by_epoch=True, max_epochs=1),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
-        val_dataloader=loader(),
-        val_cfg=dict(type='mmrazor.SingleTeacherDistillValLoop') if 'teacher' in model else {},
-        val_evaluator=dict(type='Accuracy', topk=(1,)),
-        test_dataloader=loader(),
-        test_cfg=dict(),
-        test_evaluator=dict(type='Accuracy', topk=(1,)),
-        load_from=str(path),
-        resume=resume,
-        default_scope='mmpretrain',
-        experiment_name=f'{tmp_path}',
-        log_level='WARNING',
-        **arguments,
-    )
-
-
-def save(tmp_path, model, drop=(), prefix='', **changes):
-    """A checkpoint of a model, without the names that begin with those of ``drop``."""
-    built = MODELS.build(model)
-    state = {f'{prefix}{k}': v for k, v in built.state_dict().items() if not k.startswith(drop)}
-    path = tmp_path / 'saved.pth'
-    torch.save(dict(dict(state_dict=state, meta=dict(epoch=0, iter=0)), **changes), path)
-    return path, built
-
-
-def by_test(tmp_path, model, path, **arguments):
-    build(tmp_path, model, path, **arguments).test()
-
-
-def by_val(tmp_path, model, path, **arguments):
-    build(tmp_path, model, path, **arguments).val()
-
-
-def by_train(tmp_path, model, path, **arguments):
-    build(tmp_path, model, path, **arguments).train()
-
-
-def by_resume(tmp_path, model, path, **arguments):
-    build(tmp_path, model, path, resume=True, **arguments).load_or_resume()
-
+from ..conftest import ROOT, classifier
+from .fitting_runs import build, by_resume, by_test, by_train, by_val, distillation, save
 
 WAYS = [by_test, by_val, by_train, by_resume]
 BACKBONE = 'architecture.backbone.conv1.weight'
@@ -237,43 +166,6 @@ def test_a_model_without_a_teacher_is_judged_as_a_whole(tmp_path, way):
     path, _ = save(tmp_path, classifier(3))
     with pytest.raises(ValueError, match=r'saved\.pth.* does not fit the model .* 1 of its 52 '):
         way(tmp_path, classifier(2), path)
-
-
-def test_pretrained_needs_some_weight_of_the_module(tmp_path):
-    path, _ = save(tmp_path, classifier(2), drop='head')
-    init_cfg = dict(type='Pretrained', checkpoint=str(path))
-    MODELS.build(dict(classifier(2), init_cfg=init_cfg)).init_weights()
-    with pytest.raises(ValueError, match=r'init_cfg\.checkpoint=.*saved.* fit the module'):
-        MODELS.build(dict(classifier(3), init_cfg=init_cfg)).init_weights()
-
-
-@pytest.mark.parametrize('prefix', ['', 'module.'])
-def test_a_teacher_ckpt_that_fits_is_loaded(tmp_path, prefix):
-    path, saved = save(tmp_path, classifier(4), prefix=prefix)
-    teacher = MODELS.build(distillation(teacher_ckpt=str(path))).teacher
-    for a, b in zip(saved.state_dict().values(), teacher.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-
-
-@pytest.mark.parametrize(
-    ('other', 'fitting'),
-    [(classifier(2), 1), (classifier(4, num_classes=7), 50), (dict(type='LeNet5'), 0)],
-)
-def test_a_teacher_ckpt_of_another_architecture_is_refused(tmp_path, other, fitting):
-    path, _ = save(tmp_path, dict(other, _scope_='mmpretrain'))
-    message = (
-        rf'model\.teacher_ckpt=.*saved\.pth.* does not fit the teacher \(ImageClassifier with '
-        rf'ResNet_CIFAR\): {fitting} of its 52 parameters and buffers fit, all were expected'
-    )
-    with pytest.raises(ValueError, match=message):
-        MODELS.build(distillation(teacher_ckpt=str(path)))
-
-
-def test_a_missing_teacher_ckpt_is_named(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r'model\.teacher_ckpt=.*none\.pth.* does not exist'
-    ):
-        MODELS.build(distillation(teacher_ckpt=str(tmp_path / 'none.pth')))
 
 
 @pytest.mark.parametrize(
