@@ -57,13 +57,17 @@ def with_anchors(scale, **settings):
 
 
 class PairHead(RetinaHead):
-    """Returns scores and boxes of a level, as the heads of mmdetection do."""
+    """Returns scores, boxes and a number for each image, by methods of several steps."""
 
     def forward(self, levels):
         return [self.forward_pair(level)[0] for level in levels]
 
     def forward_pair(self, level):
-        return self.retina_cls(level), self.reg(level)
+        (level,) = self.forward_tower(level)
+        return self.retina_cls(level), self.reg(level), level.mean((1, 2, 3))
+
+    def forward_tower(self, level):
+        return (level,)
 
 
 METHOD = f'{__name__}.PairHead.forward_pair'

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector
-from skd_mmrazor.models.distillers.logits.heads import get_head
+from skd_mmrazor.models.distillers.logits.heads import get_class_counts, get_head
 
 from ..conftest import classifier
 from .logit_records import KL, METHOD, SKD, build, records
@@ -100,3 +100,11 @@ def test_a_head_is_the_nearest_parent_that_has_classes():
     model.head.layers = nn.Sequential(nn.Linear(2, 4))
     assert get_head(model, 'head.layers.0') is model.head
     assert get_head(model, 'nothing.of.it') is model
+
+
+def test_one_class_is_no_number_to_know_logits_by():
+    """As that of an RPN: what has one channel is most often something else."""
+    model = nn.Module()
+    model.rpn_head, model.bbox_head = nn.Module(), nn.Module()
+    model.rpn_head.num_classes, model.bbox_head.num_classes = 1, 5
+    assert get_class_counts(model) == {5}

@@ -105,14 +105,14 @@ def test_labels_and_boxes_of_all_levels_stay_as_they_are():
     """In whatever order, and beside logits of the same recorder."""
     entries = own('Beside', source=METHOD, data_idx=0)
     mapping = entries['loss_forward_mappings']['loss_own']
-    boxes = {key: dict(entry, data_idx=1) for key, entry in mapping.items()}
-    mapping = dict(gt_labels=boxes['pred'], boxes=boxes['target'], **mapping)
+    labels, boxes = dict(mapping['pred'], data_idx=2), dict(mapping['target'], data_idx=1)
+    mapping = dict(gt_labels=labels, boxes=boxes, **mapping)
     entries['loss_forward_mappings'] = dict(loss_own=mapping)
     models = [Detector(PairHead(4)) for _ in range(2)]
     model = build(*models, distiller=entries, **NAMED)
     step(model)
     loss = model.distiller.distill_losses['loss_own'].loss
-    assert loss.shapes == 2 * [(2, 4 * ANCHORS, 4, 4)]
+    assert loss.shapes == [(2, 4 * ANCHORS, 4, 4), (2,)]
 
 
 def test_of_several_records_of_the_student_the_logits_are_compared():
@@ -143,3 +143,28 @@ def test_one_of_the_names_of_mmrazor_is_enough():
     with pytest.raises(ValueError, match=r'loss_own: anchors\.scales of the heads='):
         build(with_anchors(4.0), with_anchors(8.0), distiller=entries, **named)
     step(build(distiller=entries, **named))
+
+
+def test_another_method_of_the_head_is_not_paired_with_that_of_the_logits():
+    """A feature of the student that has as many channels as it likes."""
+    entries = own('Beside', source=METHOD, data_idx=0)
+    tower = dict(type='MethodOutputs', source=METHOD.replace('_pair', '_tower'))
+    entries['student_recorders'] = dict(tower=tower)
+    entries['distill_losses'] = dict(loss_own=dict(type='LogitsAlone'))
+    entries['loss_forward_mappings']['loss_own']['pred'] = dict(
+        recorder='tower', from_student=True, record_idx='all', data_idx=0
+    )
+    model = build(*(Detector(PairHead()) for _ in range(2)), distiller=entries, **NAMED)
+    assert list(model.distiller.logit_entries['loss_own']) == ['teacher']
+    step(model)
+
+
+@MODELS.register_module()
+class LogitsAlone(nn.Module):
+    """A loss of a feature of any shape."""
+
+    tau = 1.0
+
+    def forward(self, pred, target):
+        assert pred.shape[:2] == (2, 4)
+        return (pred.mean() - target).square().mean()

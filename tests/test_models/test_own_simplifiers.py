@@ -62,6 +62,20 @@ def test_a_simplifier_that_writes_into_the_teachers_logits_is_refused():
         build(*parts, simplifier=dict(type='WritingSimplifier'))
 
 
+def test_a_simplifier_without_a_temperature_is_refused():
+    """By which the log softens what it compares."""
+
+    @MODELS.register_module(name='WithoutTau', force=True)
+    class WithoutTau(DetachedSimplifier):
+        def __init__(self, num_classes, tau):
+            super().__init__(num_classes, tau)
+            del self.tau
+
+    parts = dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc'))
+    with pytest.raises(ValueError, match=r'simplifier\.tau=None, expected a number as an attr'):
+        build(*parts, simplifier=dict(type='WithoutTau'))
+
+
 @pytest.mark.parametrize('value', [-1e4, torch.finfo(torch.float32).min])
 def test_a_mask_that_half_precision_makes_infinite_is_told_another(value):
     model = build(dict(fc=FC), dict(loss_kl=KL), dict(loss_kl=records('fc')))

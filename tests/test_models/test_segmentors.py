@@ -15,6 +15,7 @@ def test_maps_of_different_strides_are_told_the_connector(student, teacher):
     models = Segmentor(student), Segmentor(teacher)
     with pytest.raises(ValueError, match=r'loss_cwd: shapes of the logits=.* preds_T') as caught:
         step(build(*models, distiller=cwd()))
+    assert 'into the config by another name' not in str(caught.value)  # It is there.
     (connectors,) = re.findall(r'connectors=(dict\(.*\)) and', str(caught.value))
     # It does what it says it does.
     step(build(*models, distiller=cwd(eval(connectors), connector='resize')))

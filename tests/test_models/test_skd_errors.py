@@ -94,7 +94,7 @@ def test_teacher_logits_that_are_never_recorded():
 
 def test_num_classes_that_contradicts_the_teacher():
     refused(
-        r'simplifier: num_classes=100, expected 10, as distiller\.teacher_recorders\.fc has',
+        r'simplifier: num_classes=100, expected 10, as distiller\.teacher_recorders\.fc has; a c',
         simplifier=simplifier(num_classes=100),
     )
 
