@@ -40,10 +40,9 @@ class FrozenTeacherHook(Hook):
             it. A batch norm or convolution that is recorded is left as it is.
             Defaults to True.
         skip_loss (bool): Whether to run the teacher with ``mode='tensor'``, up
-            to its logits, in place of ``mode='loss'``, and without layers on which
-            no record depends, such as those of the boxes where classes are recorded.
-            Refused if something after the logits is recorded, or if there are
-            ``distill_deliveries``. Defaults to True.
+            to its logits, in place of ``mode='loss'``. Refused if something after
+            the logits is recorded, or if there are ``distill_deliveries``. Defaults
+            to True.
         channels_last (bool): Whether to run it in the memory format
             ``torch.channels_last``. Defaults to False.
         dtype (str, optional): ``'bfloat16'`` or ``'float16'`` to run it under
@@ -172,8 +171,6 @@ class FrozenTeacherHook(Hook):
         if self.skip_loss:
             frozen.mode = 'tensor'
             check('skip_loss')
-            unused = frozen.skip_unused(*batch)
-            runner.logger.info(f'{_NAME}: left out {unused} layers that no recorder needs.')
         if self.channels_last:
             frozen.to_channels_last()
             check('channels_last')

@@ -12,8 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from .unused_layers import set_layer
-
 
 def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
     """Folds each batch norm whose input is the output of a convolution, used only there.
@@ -35,8 +33,8 @@ def fold_batch_norm(model: nn.Module, run: Callable[[], Any]) -> int:
     pairs = _find_pairs(model, run)
     names = {module: name for name, module in model.named_modules()}
     for conv, norm in pairs:
-        set_layer(model, names[conv], fuse_conv_bn_eval(conv, norm))
-        set_layer(model, names[norm], nn.Identity())
+        _replace(model, names[conv], fuse_conv_bn_eval(conv, norm))
+        _replace(model, names[norm], nn.Identity())
     return len(pairs)
 
 
@@ -87,3 +85,8 @@ def _is_candidate(module: nn.Module) -> bool:
     if isinstance(module, _BatchNorm):
         return module.affine and module.track_running_stats and not module.training
     return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition('.')
+    setattr(model.get_submodule(parent), child, module)

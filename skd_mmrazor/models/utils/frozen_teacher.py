@@ -13,7 +13,6 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from .batch_norm_folding import fold_batch_norm
-from .unused_layers import replace_unused_layers, set_layer
 
 
 class FrozenTeacher:
@@ -63,9 +62,6 @@ class FrozenTeacher:
     @torch.no_grad()
     def record(self, inputs: Any, data_samples: Any) -> dict[str, list]:
         """Runs the teacher and returns the records, by recorder."""
-        return self._record(inputs, data_samples)
-
-    def _record(self, inputs: Any, data_samples: Any) -> dict[str, list]:
         with self._recorders:
             self(inputs, data_samples)
         return {name: list(buffer) for name, buffer in self._buffers().items()}
@@ -80,28 +76,8 @@ class FrozenTeacher:
         Returns:
             int: How many batch norms were folded.
         """
-        few = _get_few(inputs, data_samples)
+        few = [inputs[:2], data_samples and data_samples[:2]]
         return fold_batch_norm(self.module, lambda: self.module(*few, mode=self.mode))
-
-    def skip_unused(self, inputs: Any, data_samples: Any) -> int:
-        """Leaves out layers on which no record depends.
-
-        Args:
-            inputs (Tensor): Images, of which the first two are used to find them.
-            data_samples (list): Their data samples.
-
-        Returns:
-            int: How many; 0 if the records of the batch are others without them.
-        """
-        expected = self.record(inputs, data_samples)
-        few = _get_few(inputs, data_samples)
-        unused = replace_unused_layers(self.module, lambda: self._record(*few))
-        # But for the algorithm of a kernel they are the same.
-        if difference(self.record(inputs, data_samples), expected) <= 1e-3:
-            return len(unused)
-        for name, layer in unused.items():
-            set_layer(self.module, name, layer)
-        return 0
 
     def to_channels_last(self) -> None:
         """Runs in the memory format in which convolutions are often faster."""
@@ -121,10 +97,6 @@ class FrozenTeacher:
 
     def _buffers(self) -> dict[str, list]:
         return {name: r.data_buffer for name, r in self._recorders.recorders.items()}
-
-
-def _get_few(inputs: Any, data_samples: Any) -> tuple[Any, Any]:
-    return inputs[:2], data_samples and data_samples[:2]
 
 
 def _plain(record: Tensor) -> Tensor:
