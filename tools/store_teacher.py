@@ -27,7 +27,9 @@ from skd_mmrazor.utils import expect
 from skd_mmrazor.utils.command_line import add_cfg_options, make_parser, read_config, run_tool
 from skd_mmrazor.utils.progress import make_columns
 
-HOOK, PICTURES = 'mmrazor.StoredTeacherHook', 'mmrazor.SimplifierVisualizationHook'
+HOOK = 'mmrazor.StoredTeacherHook'
+# Draws images of the validation, which storing leaves out.
+DRAWING_HOOK = 'mmrazor.SimplifierVisualizationHook'
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,8 +59,7 @@ def load_config(args: argparse.Namespace, part: int) -> Config:
     """
     cfg = read_config(args.config, args.cfg_options)
     hooks = cfg.get('custom_hooks') or []
-    # It draws images of the validation, which is left out below.
-    cfg.custom_hooks = [hook for hook in hooks if not _is_a(hook, PICTURES)]
+    cfg.custom_hooks = [hook for hook in hooks if not _is_a(hook, DRAWING_HOOK)]
     if args.path:
         cfg.custom_hooks.append(dict(type=HOOK, path=args.path))
     hooks = [hook for hook in cfg.custom_hooks if _is_a(hook, HOOK)]

@@ -28,7 +28,7 @@ def in_parts(
     Returns:
         Tensor: The results, concatenated.
     """
-    rows = max(1, MAX_ELEMENTS // (row_size or batches[0].shape[1:].numel()))
+    rows = max(1, MAX_ELEMENTS // (row_size or batches[0].shape[1:].numel() or 1))
     if len(batches[0]) <= rows:
         return function(*batches)
     options: dict[str, Any] = dict(use_reentrant=False, preserve_rng_state=False)

@@ -7,6 +7,7 @@ from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector
 from skd_mmrazor.models.distillers.logits.heads import get_class_counts, get_head
+from skd_mmrazor.models.distillers.logits.modules import get_logits_layer
 
 from ..conftest import classifier
 from .logit_records import KL, METHOD, SKD, build, records
@@ -108,3 +109,16 @@ def test_one_class_is_no_number_to_know_logits_by():
     model.rpn_head, model.bbox_head = nn.Module(), nn.Module()
     model.rpn_head.num_classes, model.bbox_head.num_classes = 1, 5
     assert get_class_counts(model) == {5}
+
+
+def test_the_layer_of_the_logits_may_be_nested_in_its_head():
+    class VisionTransformerClsHead(nn.Module):
+        """As that of mmpretrain."""
+
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleDict({'head': nn.Linear(2, 3)})
+
+    head = VisionTransformerClsHead()
+    assert get_logits_layer(head) is head.layers['head']
+    assert get_logits_layer(nn.Linear(2, 3)) is None

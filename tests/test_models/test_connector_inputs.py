@@ -138,3 +138,17 @@ def test_bad_arguments_are_named(key, value):
         ValueError, match=f'AttentionSimplifierConnector: {key}={value!r}, expected'
     ):
         MODELS.build(cfg)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'message'),
+    [
+        ((0, 5, 4, 4), r'\(N, 5\) or \(N, 5, \.\.\.\), with N > 0'),
+        ((2, 4, 4, 4), r'\(N, 5\) or \(N, 5, \.\.\.\), with N > 0'),
+        ((2, 45, 4, 4), "record_idx='all' tells the anchors of a detector apart"),
+    ],
+)
+def test_anchors_are_told_apart_from_other_shapes(shape, message):
+    simplifier = AttentionSimplifierConnector(num_classes=5)
+    with pytest.raises(ValueError, match=message):
+        simplifier(torch.zeros(shape))

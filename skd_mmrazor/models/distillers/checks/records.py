@@ -22,33 +22,33 @@ def check_records(distiller: Any) -> None:
         ValueError: One model made more records of a loss, or maps of another size.
     """
     for name, pair in distiller.logit_entries.items():
-        records = {side: entry for side, (_, entry) in pair.items() if isinstance(entry, dict)}
-        if len(records) == len(SIDES):
-            _check_counts(distiller, name, records)
-            _check_sizes(distiller, name, records, pair['teacher'][0])
+        entries = {side: entry for side, (_, entry) in pair.items()}
+        if len(entries) == len(SIDES):
+            _check_counts(distiller, name, entries)
+            _check_sizes(distiller, name, entries, pair['teacher'][0])
 
 
-def _check_counts(distiller: Any, name: str, records: dict[str, dict]) -> None:
+def _check_counts(distiller: Any, name: str, entries: dict[str, dict]) -> None:
     counts, sizes = {}, set()
-    for side, record in records.items():
-        recorder = getattr(distiller, f'{side}_recorders').get_recorder(record['recorder'])
-        found, index = getattr(recorder, 'data_buffer', ()), record.get('data_idx')
+    for side, entry in entries.items():
+        recorder = getattr(distiller, f'{side}_recorders').get_recorder(entry['recorder'])
+        found, index = getattr(recorder, 'data_buffer', ()), entry.get('data_idx')
         counts[side] = len(found)
         sizes |= {(side, _get_shape(output, index)) for output in found}
-        key = f'distiller.{side}_recorders.{record["recorder"]}: records of a step'
+        key = f'distiller.{side}_recorders.{entry["recorder"]}: records of a step'
         expected = (
             'some, of what runs in a training step (FpnTeacherDistill does not run the head, '
             'SingleTeacherDistill does)'
         )
         expect(counts[side] > 0, key, counts[side], expected)
     # A connector may make logits of a feature whose module runs more often.
-    names = filter(None, (record.get('connector') for record in records.values()))
+    names = filter(None, (entry.get('connector') for entry in entries.values()))
     are_chosen = any(get_last_layer(distiller.connectors[name]) for name in names) or all(
-        isinstance(record.get('record_idx'), int) for record in records.values()
+        isinstance(entry.get('record_idx'), int) for entry in entries.values()
     )
-    are_read = all(record.get('record_idx') == ALL_LEVELS for record in records.values())
+    are_read = all(entry.get('record_idx') == ALL_LEVELS for entry in entries.values())
     # A module may run twice for the same map, as PointRend's does.
-    are_read = are_read or len(sizes) <= len(records)
+    are_read = are_read or len(sizes) <= len(entries)
     valid = are_chosen or (are_read and len(set(counts.values())) == 1)
     expected = (
         'as many of both models, such as the same levels of a pyramid; of several sizes, '
@@ -64,16 +64,16 @@ def _get_shape(output: Any, index: int | None) -> Any:
         return (output if index is None else output[index]).shape
 
 
-def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: str) -> None:
+def _check_sizes(distiller: Any, name: str, entries: dict[str, dict], argument: str) -> None:
     shapes: dict[str, Any] = {}
-    is_pyramid = records['teacher'].get('record_idx') == ALL_LEVELS
+    is_pyramid = entries['teacher'].get('record_idx') == ALL_LEVELS
     # In training mode a connector may have a state that changes, or draw random numbers.
     connectors, training = distiller.connectors, distiller.connectors.training
     connectors.eval()
     # If this fails, so does the loss, which is named then.
     with contextlib.suppress(Exception), torch.no_grad():
-        for side, record in records.items():
-            found = distiller.get_record(**dict(record, simplify=None))
+        for side, entry in entries.items():
+            found = distiller.get_record(**dict(entry, simplify=None))
             shapes[side] = [tuple(x.shape) for x in found] if is_pyramid else tuple(found.shape)
     connectors.train(training)
     teacher, student = (shapes.get(side, ())[2:] for side in SIDES)
@@ -93,7 +93,7 @@ def _check_sizes(distiller: Any, name: str, records: dict[str, dict], argument: 
             f"function_name='interpolate', func_args=dict(size={student}, mode={mode!r}))) and "
             f"connector='resize' in its {argument}"
         )
-        if used := records['teacher'].get('connector'):
+        if used := entries['teacher'].get('connector'):
             expected += f'; an entry takes one connector, or a list: that of {used!r} and this one'
     if name == 'loss_skd' and not is_pyramid:
         expected += _ADDED

@@ -64,7 +64,7 @@ def complete_losses(distiller: Any, records: LogitRecords) -> None:
                 "type='LogSpaceBinaryKLDivergence' fits them.",
                 stacklevel=3,
             )
-        distiller.logit_entries[name] = records.get_pair(loss, mappings[name], argument)
+        distiller.logit_entries[name] = records.get_entries(loss, mappings[name], argument)
         distiller.distill_losses[name] = make_differentiable(name, loss, entropy_grad)
     losses = [distiller.distill_losses[name] for name in distiller.simplified_losses]
     valid = not entropy_grad or any(hasattr(loss, 'entropy_grad') for loss in losses)

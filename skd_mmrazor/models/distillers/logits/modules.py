@@ -74,6 +74,11 @@ def get_child(head: nn.Module) -> str | None:
     return next((LOGITS_MODULES[name] for name in get_kinds(head) if name in LOGITS_MODULES), '')
 
 
+def get_logits_layer(head: nn.Module) -> nn.Module | None:
+    """The module of the logits of a known head, None of another."""
+    return dict(head.named_modules()).get(get_child(head) or '-')
+
+
 def _is_without_logits(modules: dict[str, nn.Module], name: str) -> bool:
     """Whether a module is part of a head without a module of the logits."""
     parts = name.split('.')
@@ -99,7 +104,7 @@ def is_feature(model: nn.Module, source: str) -> bool:
         return True
     if _is_without_logits(modules, source):
         return True
-    return getattr(head, get_child(head) or '', module) is not module
+    return get_logits_layer(head) not in (None, module)
 
 
 def describe_model(side: str, model: nn.Module) -> str:

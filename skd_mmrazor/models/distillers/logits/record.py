@@ -22,7 +22,7 @@ from .heads import (
     is_of_proposals,
 )
 from .known_losses import ALL_LEVELS, get_side
-from .modules import get_child
+from .modules import get_logits_layer
 
 _INPUTS = (FunctionInputsRecorder, MethodInputsRecorder, ModuleInputsRecorder)
 
@@ -60,7 +60,7 @@ class LogitRecord:
         self.name = next(iter(found), logits_module) if self.module is None else self.source
         self.head = get_head(model, self.name)
         # A method, which has no layers, is judged by that of its head.
-        own = getattr(self.head, get_child(self.head) or '', None)
+        own = get_logits_layer(self.head)
         self.layers = own if self.module is None and len(found) == 1 else self.module
         # Of the layer whose outputs are anchors and classes, if this is one.
         self.is_of_head = self.layers is not None and self.layers in (

@@ -48,7 +48,7 @@ class LogitRecords:
         model, logits_module = self.models[side], self.logits_modules[side]
         return LogitRecord(entry, model, logits_module, recorder, connector)
 
-    def get_pair(
+    def get_entries(
         self, loss: nn.Module, mapping: dict[str, Any], argument: str
     ) -> dict[str, tuple[str, Any]]:
         """The entries of a loss for the logits of both models.
