@@ -35,6 +35,15 @@ class ScalingByNumPy(torch.nn.Conv2d):
         return found * np.random.uniform(0.5, 1.5) if self.training else found
 
 
+@MODELS.register_module()
+class OfTrainingAlone(torch.nn.Conv2d):
+    """Has no other mode, as some heads of detectors."""
+
+    def forward(self, images):
+        assert self.training
+        return super().forward(images)
+
+
 DELIVERIES = dict(
     mix=dict(
         type='MethodOutputs',
@@ -46,6 +55,11 @@ REFUSED = [
     ({}, dict(teacher_trainable=True), 'model.teacher_trainable=True, expected False'),
     ({}, dict(teacher_norm_eval=False), 'model.teacher_norm_eval=False, expected True'),
     ({}, dict(teacher_recorders=LABELS), r'skip_loss=True, expected .*teacher_recorders.labels'),
+    (
+        {},
+        dict(teacher=teacher_of(dict(type='OfTrainingAlone'))),
+        r"model\.teacher='ImageClassifier', expected one that can be run in evaluation mode",
+    ),
     ({}, dict(deliveries=DELIVERIES), r"skip_loss=True, expected False .*\['mix'\]"),
     (dict(OFF, compile=EAGER), dict(deliveries=DELIVERIES), r"compile=\{.*'mix'"),
     *(

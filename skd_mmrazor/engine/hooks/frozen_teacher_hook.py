@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 
 from ...models.utils import HALF_TOLERANCE, TOLERANCE, FrozenTeacher, difference
-from ...utils import expect
+from ...utils import error_context, expect
 from ..utils import (
     expect_frozen_teacher,
     get_model,
@@ -33,7 +33,8 @@ class FrozenTeacherHook(Hook):
     Each part is checked on the first batch, one after the other: if a recorder of the
     teacher would record something else, beyond rounding, the run stops with an error
     that names the part. The random numbers of the run stay those of a run without
-    the hook.
+    the hook, but for those that the teacher's own loss would draw, as a detector's
+    does, which ``skip_loss`` leaves out.
 
     Args:
         fold_bn (bool): Whether to fold batch norm into the convolutions before
@@ -150,7 +151,9 @@ class FrozenTeacherHook(Hook):
             self._check_draws(frozen, batch)
         training = [(module, module.training) for module in frozen.module.modules()]
         frozen.module.eval()
-        expected = frozen.record(*batch)
+        named = 'one that can be run in evaluation mode, or no such hook'
+        with error_context(f'{_NAME}: model.teacher', type(model.teacher).__name__, named):
+            expected = frozen.record(*batch)
 
         def check(key: str) -> None:
             tolerance = HALF_TOLERANCE if frozen.dtype else TOLERANCE
