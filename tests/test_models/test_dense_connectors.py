@@ -96,3 +96,28 @@ def test_classes_that_a_connector_makes_of_features_are_not_anchors():
     model = build(*models, distiller=entries, **NAMED)
     assert model.distiller.simplifier.num_classes == ANCHORS
     step(model)
+
+
+def test_a_connector_may_make_the_logits_of_all_anchors():
+    """Of a feature of the student, within the head or before it."""
+    width = ANCHORS * CLASSES
+    make = dict(make=dict(type='ConvModuleConnector', in_channel=4, out_channel=width))
+    entries = dict(own(), connectors=make)
+    entries['student_recorders'] = dict(cls=dict(type='ModuleOutputs', source='neck'))
+    entries['loss_forward_mappings']['loss_own']['pred']['connector'] = 'make'
+    model = build(distiller=entries, **NAMED)
+    assert model.distiller.simplifier.num_classes == CLASSES
+    step(model)
+
+
+def test_the_inputs_of_a_layer_may_become_logits():
+    """Those of a loss may not: they are rows of all images."""
+    make = dict(make=dict(type='ConvModuleConnector', in_channel=4, out_channel=CLASSES))
+    inputs = dict(cls=dict(type='ModuleInputs', source='bbox_head.retina_cls'))
+    entries = dict(own(data_idx=0), connectors=make)
+    entries.update(student_recorders=inputs, teacher_recorders=inputs)
+    for entry in entries['loss_forward_mappings']['loss_own'].values():
+        entry['connector'] = 'make'
+    model = build(distiller=entries, **NAMED)
+    assert model.distiller.simplifier.num_classes == CLASSES
+    step(model)

@@ -1,5 +1,7 @@
 """Heads whose classes, losses or logits are not where those of others are."""
 
+from types import SimpleNamespace
+
 import pytest
 from torch import nn
 
@@ -92,3 +94,39 @@ def test_anchors_that_each_model_predicts_are_refused():
     models = [Detector(GuidedAnchorHead()) for _ in range(2)]
     with pytest.raises(ValueError, match=r'none of whose layers is known'):
         build(*models)
+
+
+def test_both_kinds_of_anchors_of_a_head_are_compared():
+    """SABL's are square for its classes, and approximate for its boxes."""
+
+    def sabl(**scales):
+        detector = Detector()
+        for name, scale in dict(dict(square=4, approx=8), **scales).items():
+            settings = SimpleNamespace(num_levels=2, scales=[scale])
+            setattr(detector.bbox_head, f'{name}_anchor_generator', settings)
+        return detector
+
+    for name in ('square', 'approx'):
+        message = rf'loss_skd: {name}_anchor_generator\.scales of the heads='
+        with pytest.raises(ValueError, match=message):
+            build(sabl(**{name: 2}), sabl())
+    detector = sabl()
+    detector.bbox_head.prior_generator = None
+    step(build(detector, sabl()))
+
+
+def test_one_of_several_modules_of_other_widths_is_no_hint():
+    """Of SOLO's masks, one width is a multiple of the classes."""
+
+    class Solo(BaseDetector):
+        def __init__(self):
+            super().__init__()
+            self.num_classes = CLASSES
+            self.masks = nn.ModuleList([nn.Conv2d(4, n * n, 1) for n in (4, 5, 6)])
+            self.classes = nn.Conv2d(4, CLASSES, 1)
+
+        def forward(self, inputs, data_samples=None, mode='loss'):
+            return {}
+
+    with pytest.raises(ValueError, match=r"whose logits may be of \['classes'\]"):
+        build(Solo(), Solo(), distiller=NOTHING)

@@ -168,3 +168,13 @@ class LogitsAlone(nn.Module):
     def forward(self, pred, target):
         assert pred.shape[:2] == (2, 4)
         return (pred.mean() - target).square().mean()
+
+
+def test_numbers_of_all_levels_are_averaged():
+    """Beside SKD's loss, as those of the centres of boxes are."""
+    entries = own('SquaredDistance', source=METHOD, data_idx=2)
+    models = [Detector(PairHead()) for _ in range(2)]
+    skd = dict(logit_loss=dict(type='LogSpaceBinaryKLDivergence'))
+    model = build(*models, distiller=entries, **skd)
+    assert list(model.distiller.simplified_losses) == ['loss_skd']
+    step(model)

@@ -169,3 +169,27 @@ def test_what_mmengine_cannot_add_is_named(wrap, found):
         return
     with pytest.raises(ValueError, match=rf"loss_x: what it returns='{found}', expected a tensor"):
         build(*parts, **arguments)
+
+
+def test_a_method_of_the_backbone_is_not_paired_with_one_of_the_head():
+    """Though both are called ``forward``."""
+
+    @MODELS.register_module(name='OfAFeature', force=True)
+    class OfAFeature(torch.nn.Module):
+        tau = 1.0
+
+        def forward(self, feature, target):
+            return (feature.mean() - target).square().mean()
+
+    block = dict(METHOD, source='mmpretrain.models.backbones.resnet.BasicBlock.forward')
+    mapping = dict(
+        feature=dict(recorder='block', from_student=True),
+        target=dict(recorder='fc', from_student=False),
+    )
+    recorders = dict(fc=METHOD, block=block)
+    model = build(
+        *(recorders, dict(loss_own=dict(type='OfAFeature')), dict(loss_own=mapping)),
+        simplified_losses=dict(loss_own='target'),
+    )
+    assert list(model.distiller.logit_entries['loss_own']) == ['teacher']
+    step(model)

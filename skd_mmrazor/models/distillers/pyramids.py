@@ -89,8 +89,9 @@ class LevelsLoss(nn.Module):
             loss = self.loss(**{**records, **dict(zip(pyramids, levels, strict=True))})
             # As mmengine adds a list to the objective.
             losses.append(sum(x.mean() for x in loss) if isinstance(loss, list) else loss)
-            # Of labels beside the maps nothing counts.
-            sizes.append(max(x.numel() // x.shape[1] for x in levels if x.dim() > 1))
+            # Of labels beside the maps nothing counts, nor of a level without locations.
+            maps = [x.numel() // x.shape[1] for x in levels if x.dim() > 1]
+            sizes.append(max([*maps, 1]))
         return sum(size / sum(sizes) * loss for size, loss in zip(sizes, losses, strict=True))
 
 

@@ -11,6 +11,8 @@ from ....utils.descriptions import describe
 _CLASS_COUNTS = ('cls_out_channels', 'out_channels', 'num_classes')
 # What heads call the loss of their logits.
 _LOSSES = ('loss_module', 'loss_cls', 'loss_decode', 'loss_center_heatmap')
+# What heads call their anchors; SABL has two kinds.
+_GENERATORS = ('prior_generator', 'square_anchor_generator', 'approx_anchor_generator')
 _OF_OVERLAPS = ('QualityFocalLoss', 'VarifocalLoss')
 # Of the settings of anchors: what follows from others, and what says how boxes are stored.
 _SAID_BY_OTHERS = {'base_anchors', 'octave_base_scale', 'scales_per_octave', 'use_box_type'}
@@ -121,16 +123,22 @@ def get_settings(head: nn.Module) -> dict[str, Any]:
     if hasattr(head, 'cls_out_channels'):
         for key in ('regress_ranges', 'scale_ranges'):
             found[key] = describe(getattr(head, key, None))
-    if anchors := getattr(head, 'prior_generator', None):
+    for name, anchors in _get_generators(head).items():
         # The scores of equal anchors may be overlaps instead of probabilities.
         loss = type(getattr(head, 'loss_cls', None)).__name__
         found['scores'] = 'overlaps' if loss in _OF_OVERLAPS else 'probabilities'
         for key, value in describe(anchors).items():
             if key not in _SAID_BY_OTHERS:
-                found[f'anchors.{key}'] = value
+                found[f'{"anchors" if name == _GENERATORS[0] else name}.{key}'] = value
     return found
 
 
 def get_num_levels(head: nn.Module) -> int:
     """The number of levels of the pyramid that a head is for; 1 if unknown."""
-    return getattr(getattr(head, 'prior_generator', None), 'num_levels', 1)
+    generators = _get_generators(head).values()
+    return next((getattr(anchors, 'num_levels', 1) for anchors in generators), 1)
+
+
+def _get_generators(head: nn.Module) -> dict[str, Any]:
+    found = {key: getattr(head, key, None) for key in _GENERATORS}
+    return {key: generator for key, generator in found.items() if generator is not None}

@@ -99,12 +99,15 @@ def is_feature(model: nn.Module, source: str) -> bool:
     module = modules.get(source)
     if module is None or isinstance(get_last_layer(module), nn.Linear):
         return False
-    # Matches img_neck, but not bottleneck.
-    if re.search(r'(^|[._])(backbone|neck)(\.|$)', source) or get_child(module):
-        return True
-    if _is_without_logits(modules, source):
+    if is_of_backbone(source) or get_child(module) or _is_without_logits(modules, source):
         return True
     return get_logits_layer(head) not in (None, module)
+
+
+def is_of_backbone(name: str) -> bool:
+    """Whether a module is of a backbone or neck, by its name."""
+    # Matches img_neck, but not bottleneck.
+    return re.search(r'(^|[._])(backbone|neck)(\.|$)', name) is not None
 
 
 def describe_model(side: str, model: nn.Module) -> str:
@@ -120,9 +123,9 @@ def describe_model(side: str, model: nn.Module) -> str:
             if fits and not is_feature(model, name) and not is_of_proposals(name):
                 names.append(name)
         if has_locations(model):  # Not one of several modules, each for one level or task.
-            names = names if counts else []
-            patterns = Counter(re.sub(r'\.\d+', '.*', name) for name in names)
+            patterns = Counter(re.sub(r'\.\d+', '.*', name) for name in modules)
             names = [name for name in names if patterns[re.sub(r'\.\d+', '.*', name)] == 1]
+            names = names if counts else []
     found = (
         f'whose logits may be of {names}' if names else 'none of whose layers is known for logits'
     )

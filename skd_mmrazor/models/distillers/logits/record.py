@@ -4,7 +4,6 @@ from typing import Any
 
 from mmrazor.models.task_modules.recorder import (
     FunctionInputsRecorder,
-    MethodInputsRecorder,
     ModuleInputsRecorder,
 )
 from torch import nn
@@ -24,7 +23,7 @@ from .heads import (
 from .known_losses import ALL_LEVELS, get_side
 from .modules import get_logits_layer
 
-_INPUTS = (FunctionInputsRecorder, MethodInputsRecorder, ModuleInputsRecorder)
+_INPUTS = (FunctionInputsRecorder, ModuleInputsRecorder)
 
 
 class LogitRecord:
@@ -63,10 +62,13 @@ class LogitRecord:
         own = get_logits_layer(self.head)
         self.layers = own if self.module is None and len(found) == 1 else self.module
         # Of the layer whose outputs are anchors and classes, if this is one.
-        self.is_of_head = self.layers is not None and self.layers in (
-            own,
-            modules.get(logits_module),
-        )
+        logits = modules.get(logits_module)
+        self.is_of_head = self.layers is not None and self.layers in (own, logits)
+        # A connector may make the logits of all anchors of a feature.
+        is_as_wide = self.has_layers and get_width(connector) == get_width(logits)
+        self.makes_anchors = self.is_pyramid and is_as_wide
+        if self.makes_anchors:
+            self.head = get_head(model, logits_module)
 
     def get_num_classes(self) -> int | None:
         """The number of classes, None if no layer determines it.
@@ -85,7 +87,8 @@ class LogitRecord:
         )
         valid = not is_of_boxes and not is_of_proposals(self.name)
         expect(valid, key, self.source, expected)
-        is_of_rows = isinstance(self.recorder, _INPUTS) and is_detector(self.model)
+        is_of_loss = isinstance(self.recorder, _INPUTS) and get_last_layer(self.module) is None
+        is_of_rows = is_of_loss and 'semantic_head' not in self.name and is_detector(self.model)
         expected = (
             'what a module or method of a detector returns: what a loss receives are rows of '
             'all images, which would attend to each other'
@@ -100,7 +103,7 @@ class LogitRecord:
             classes = width
         if self.connector is not None:
             outputs = get_width(self.layers) if self.is_pyramid and self.is_of_head else None
-            anchors = max(1, (outputs or 1) // classes)
+            anchors = max(1, (width if self.makes_anchors else outputs or 1) // classes)
             return width // anchors if width % anchors == 0 else width
         valid = width == classes or (is_dense and width % classes == 0)
         expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'

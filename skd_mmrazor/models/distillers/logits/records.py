@@ -12,7 +12,13 @@ from torch import nn
 from ....utils import expect
 from .heads import get_class_counts, get_head, get_last_layer, get_width, is_of_proposals
 from .known_losses import KNOWN, SIDES, get_pair, get_side
-from .modules import describe_model, find_logits_modules, get_child, is_feature
+from .modules import (
+    describe_model,
+    find_logits_modules,
+    get_child,
+    is_feature,
+    is_of_backbone,
+)
 from .record import LogitRecord
 
 
@@ -80,7 +86,10 @@ class LogitRecords:
         if self.is_logits(entry) is False or not isinstance(other, dict):
             return False
         one, two = (
-            (type(record.recorder), record.source.split('.')[-1], record.entry.get('data_idx'))
+            (
+                *(type(record.recorder), record.source.split('.')[-1]),
+                *(record.entry.get('data_idx'), is_of_backbone(record.name)),
+            )
             for record in map(self.find, (entry, other))
         )
         return one == two
@@ -105,7 +114,8 @@ class LogitRecords:
             if entry.get('connector_idx') is not None:  # One of its several outputs.
                 return None
             # Of anchors, the width of the connector is a multiple of the classes.
-            if record.is_pyramid and self.is_logits(dict(entry, connector=None)):
+            is_of_logits = record.is_pyramid and self.is_logits(dict(entry, connector=None))
+            if record.makes_anchors or is_of_logits:
                 return True
             return self._is_as_wide(record.connector)
         if not isinstance(record.recorder, ModuleOutputsRecorder):
