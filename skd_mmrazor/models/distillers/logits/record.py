@@ -75,10 +75,33 @@ class LogitRecord:
 
         Raises:
             ValueError: The logits are of proposals or queries, of which each model has its
-                own, or the module is not as wide as the classes of its head.
+                own, or rows of all images, or the module is not as wide as the classes of
+                its head.
         """
+        self._check_locations()
+        width = get_width(self.layers if self.connector is None else self.connector)
+        if width is None or self.entry.get('connector_idx') is not None:
+            return None
+        is_dense = hasattr(self.head, 'cls_out_channels')
+        classes = get_num_classes(self.head) or width
+        if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
+            classes = width
+        if self.connector is not None:
+            outputs = get_width(self.layers) if self.is_pyramid and self.is_of_head else None
+            anchors = max(1, (width if self.makes_anchors else outputs or 1) // classes)
+            return width // anchors if width % anchors == 0 else width
         side = get_side(self.entry)
-        key = f'distiller.{side}_recorders: source'
+        valid = width == classes or (is_dense and width % classes == 0)
+        expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
+        expect(valid, f'distiller.{side}_recorders: width of {self.source}', width, expected)
+        key = f'distiller.loss_forward_mappings: {self.source}: record_idx'
+        expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
+        valid = self.is_pyramid or width == classes
+        expect(valid, key, self.entry.get('record_idx'), expected)
+        return classes
+
+    def _check_locations(self) -> None:
+        key = f'distiller.{get_side(self.entry)}_recorders: source'
         layer = get_last_layer(self.head if self.layers is None else self.layers)
         is_of_boxes = isinstance(layer, nn.Linear) and is_detector(self.model)
         expected = (
@@ -94,25 +117,6 @@ class LogitRecord:
             'all images, which would attend to each other'
         )
         expect(not is_of_rows, key, self.source, expected)
-        width = get_width(self.layers if self.connector is None else self.connector)
-        if width is None or self.entry.get('connector_idx') is not None:
-            return None
-        is_dense = hasattr(self.head, 'cls_out_channels')
-        classes = get_num_classes(self.head) or width
-        if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
-            classes = width
-        if self.connector is not None:
-            outputs = get_width(self.layers) if self.is_pyramid and self.is_of_head else None
-            anchors = max(1, (width if self.makes_anchors else outputs or 1) // classes)
-            return width // anchors if width % anchors == 0 else width
-        valid = width == classes or (is_dense and width % classes == 0)
-        expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
-        expect(valid, f'distiller.{side}_recorders: width of {self.source}', width, expected)
-        key = f'distiller.loss_forward_mappings: {self.source}: record_idx'
-        expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
-        valid = self.is_pyramid or width == classes
-        expect(valid, key, self.entry.get('record_idx'), expected)
-        return classes
 
     @property
     def use_sigmoid(self) -> bool:
