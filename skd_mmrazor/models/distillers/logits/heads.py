@@ -79,10 +79,9 @@ def has_sigmoid(model: nn.Module, source: str) -> bool:
     if hasattr(head, 'use_sigmoid_cls'):
         return bool(head.use_sigmoid_cls)
     loss: Any = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
-    # Of several the classes have a softmax if one takes it: DiceLoss has a sigmoid by default.
-    return all(
-        _is_sigmoid(head, part) for part in (loss if isinstance(loss, nn.ModuleList) else [loss])
-    )
+    losses = loss if isinstance(loss, nn.ModuleList) else [loss]
+    # The classes have a softmax if one loss takes it: DiceLoss has a sigmoid by default.
+    return all(_is_sigmoid(head, part) for part in losses)
 
 
 def _is_sigmoid(head: nn.Module, loss: Any) -> bool:
@@ -105,8 +104,12 @@ def is_detector(model: nn.Module) -> bool:
 
 def is_of_proposals(source: str) -> bool:
     """Whether a module, or a method of mmdet.models.roi_heads, is of a head of proposals."""
-    # HTC has a head of the whole image there.
-    return 'roi_head' in source and 'semantic_head' not in source
+    return 'roi_head' in source and not is_of_whole_image(source)
+
+
+def is_of_whole_image(source: str) -> bool:
+    """Whether a module is of a semantic head, which HTC has among those of proposals."""
+    return 'semantic_head' in source
 
 
 def get_settings(head: nn.Module) -> dict[str, Any]:

@@ -117,9 +117,11 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
         ):
             found[name] = argument
         else:
-            dicts = {k: x for k, x in mapping.items() if isinstance(x, dict)}
-            of_teacher = {k: x for k, x in dicts.items() if get_side(x) == 'teacher'}
-            reads = {k: records.is_logits(x) for k, x in of_teacher.items()}
+            reads = {
+                argument: records.is_logits(entry)
+                for argument, entry in mapping.items()
+                if isinstance(entry, dict) and get_side(entry) == 'teacher'
+            }
             sure = [k for k, is_read in reads.items() if is_read]
             unsure = [k for k, is_read in reads.items() if is_read is None and 'label' not in k]
             if arguments := sure or unsure:

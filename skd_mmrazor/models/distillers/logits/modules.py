@@ -76,7 +76,8 @@ def get_child(head: nn.Module) -> str | None:
 
 def get_logits_layer(head: nn.Module) -> nn.Module | None:
     """The module of the logits of a known head, None of another."""
-    return dict(head.named_modules()).get(get_child(head) or '-')
+    child = get_child(head)
+    return dict(head.named_modules()).get(child) if child else None
 
 
 def _is_without_logits(modules: dict[str, nn.Module], name: str) -> bool:
@@ -123,9 +124,9 @@ def describe_model(side: str, model: nn.Module) -> str:
             if fits and not is_feature(model, name) and not is_of_proposals(name):
                 names.append(name)
         if has_locations(model):  # Not one of several modules, each for one level or task.
-            patterns = Counter(re.sub(r'\.\d+', '.*', name) for name in modules)
-            names = [name for name in names if patterns[re.sub(r'\.\d+', '.*', name)] == 1]
-            names = names if counts else []
+            patterns = {name: re.sub(r'\.\d+', '.*', name) for name in modules}
+            siblings = Counter(patterns.values())
+            names = [name for name in names if counts and siblings[patterns[name]] == 1]
     found = (
         f'whose logits may be of {names}' if names else 'none of whose layers is known for logits'
     )

@@ -19,6 +19,7 @@ from .heads import (
     has_sigmoid,
     is_detector,
     is_of_proposals,
+    is_of_whole_image,
 )
 from .known_losses import ALL_LEVELS, get_side
 from .modules import get_logits_layer
@@ -53,14 +54,15 @@ class LogitRecord:
         self.source = getattr(recorder, 'source', '')
         modules = dict(model.named_modules())
         self.module = modules.get(self.source)
-        # A method is of a module of its class; of anything else the logits' module is asked.
-        owners = {*self.source.split('.')[-2:-1]}
-        found = [name for name, module in modules.items() if owners & {*get_kinds(module)}]
-        self.name = next(iter(found), logits_module) if self.module is None else self.source
+        self.name, owners = self.source, []
+        if self.module is None:  # A method is of the modules of its class.
+            kinds = {*self.source.split('.')[-2:-1]}
+            owners = [name for name, module in modules.items() if kinds & {*get_kinds(module)}]
+            self.name = next(iter(owners), logits_module)
         self.head = get_head(model, self.name)
         # A method, which has no layers, is judged by that of its head.
         own = get_logits_layer(self.head)
-        self.layers = own if self.module is None and len(found) == 1 else self.module
+        self.layers = own if len(owners) == 1 else self.module
         # Of the layer whose outputs are anchors and classes, if this is one.
         logits = modules.get(logits_module)
         self.is_of_head = self.layers is not None and self.layers in (own, logits)
@@ -111,7 +113,7 @@ class LogitRecord:
         valid = not is_of_boxes and not is_of_proposals(self.name)
         expect(valid, key, self.source, expected)
         is_of_loss = isinstance(self.recorder, _INPUTS) and get_last_layer(self.module) is None
-        is_of_rows = is_of_loss and 'semantic_head' not in self.name and is_detector(self.model)
+        is_of_rows = is_of_loss and is_detector(self.model) and not is_of_whole_image(self.name)
         expected = (
             'what a module or method of a detector returns: what a loss receives are rows of '
             'all images, which would attend to each other'

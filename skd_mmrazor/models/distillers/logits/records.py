@@ -60,9 +60,9 @@ class LogitRecords:
         """The entries of a loss for the logits of both models.
 
         Args:
-            loss (nn.Module): The loss. One of the user's own may call its arguments as it
-                likes: the student's entry is the only one of logits, or recorded as the
-                teacher's is.
+            loss (nn.Module): The loss. In one of the user's own, whose arguments may have
+                any names, the student's entry is the only one that is of logits or is
+                recorded like the teacher's.
             mapping (dict): Its entries.
             argument (str): The argument that takes the teacher's logits.
 
@@ -76,23 +76,24 @@ class LogitRecords:
             (key, entry)
             for key, entry in mapping.items()
             if isinstance(entry, dict) and entry.get('from_student') and 'label' not in key
-            if self.is_logits(entry) or self._is_recorded_as(entry, of_teacher)
+            if self._is_like(entry, of_teacher)
         ]
         pair = {'teacher': (argument, of_teacher)}
         return pair | {'student': found[0]} if len(found) == 1 else pair
 
-    def _is_recorded_as(self, entry: dict[str, Any], other: dict[str, Any]) -> bool:
-        """Whether a record that may be of logits is of the same kind as another."""
-        if self.is_logits(entry) is False or not isinstance(other, dict):
-            return False
-        one, two = (
-            (
-                *(type(record.recorder), record.source.split('.')[-1]),
-                *(record.entry.get('data_idx'), is_of_backbone(record.name)),
-            )
-            for record in map(self.find, (entry, other))
+    def _is_like(self, entry: dict[str, Any], of_teacher: Any) -> bool:
+        """Whether a record is of logits, or, if that cannot be told, of the teacher's kind."""
+        is_logits = self.is_logits(entry)
+        if is_logits is not None or not isinstance(of_teacher, dict):
+            return bool(is_logits)
+        one, two = self.find(entry), self.find(of_teacher)
+        names = [record.source.split('.')[-1] for record in (one, two)]  # Of methods.
+        return (
+            type(one.recorder) is type(two.recorder)
+            and names[0] == names[1]
+            and entry.get('data_idx') == of_teacher.get('data_idx')
+            and is_of_backbone(one.name) == is_of_backbone(two.name)
         )
-        return one == two
 
     def is_logits(self, entry: Any) -> bool | None:
         """Whether a record is of the logits of its model.
