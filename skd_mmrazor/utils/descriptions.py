@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 
-def describe(value: Any) -> Any:
+def describe(value: Any, _outer: tuple[int, ...] = ()) -> Any:
     """Describes an object by its type and its attributes, in types of JSON.
 
     Args:
         value (Any): The object, such as a transform. Arrays of more than 64 elements
-            are hashed. Of a module the public attributes and the buffers count.
+            are hashed. Of a module the public attributes and the buffers count. An object
+            within itself is named by its depth, so that the description ends.
 
     Returns:
         Any: Equal for objects that were built from the same config.
@@ -29,21 +30,24 @@ def describe(value: Any) -> Any:
         if value.numel() <= 64:
             return value.tolist()
         return hashlib.sha256(to_bytes(value)).hexdigest()
-    if isinstance(value, Mapping):
-        return {str(k): describe(v) for k, v in value.items()}
-    if isinstance(value, functools.partial):
-        return [describe(value.func), describe(value.args), describe(value.keywords)]
     if isinstance(value, (set, frozenset)):
         return sorted(map(repr, value))
-    if isinstance(value, (list, tuple)):
-        return [describe(v) for v in value]
     if isinstance(value, type) or (callable(value) and hasattr(value, '__qualname__')):
         return f'{value.__module__}.{value.__qualname__}'
+    if id(value) in _outer:
+        return dict(inside_itself=_outer.index(id(value)))
+    inner = functools.partial(describe, _outer=(*_outer, id(value)))
+    if isinstance(value, Mapping):
+        return {str(k): inner(v) for k, v in value.items()}
+    if isinstance(value, functools.partial):
+        return [inner(part) for part in (value.func, value.args, value.keywords)]
+    if isinstance(value, (list, tuple)):
+        return [inner(v) for v in value]
     attributes = dict(getattr(value, '__dict__', {}))
     if isinstance(value, nn.Module):
         public = {k: v for k, v in attributes.items() if k[0] != '_' and k != 'training'}
         attributes = {**public, **dict(value.named_buffers())}
-    return dict(type=type(value).__qualname__, **{k: describe(v) for k, v in attributes.items()})
+    return dict(type=type(value).__qualname__, **{k: inner(v) for k, v in attributes.items()})
 
 
 def to_bytes(value: Tensor) -> memoryview:

@@ -92,3 +92,29 @@ def test_what_a_description_is_made_of():
     assert found['d'] == ['builtins.max', [1], {}]
     assert found['e'] == ['1', '2']
     assert json.loads(json.dumps(found)) == found
+
+
+class Node:
+    """Has its parent and its children, as an anchor generator or a transform may."""
+
+    def __init__(self, parent=None):
+        self.parent, self.children = parent or self, []
+
+
+def test_what_refers_to_itself_is_described():
+    def family(depth):
+        nodes = [Node()]
+        for _ in range(depth):
+            nodes.append(Node(nodes[-1]))
+            nodes[-2].children.append(nodes[-1])
+        return nodes[0]
+
+    assert json.dumps(describe(family(2))) == json.dumps(describe(family(2)))
+    assert describe(family(2)) != describe(family(1))
+    other = family(1)
+    other.children[0].parent = other.children[0]
+    assert describe(other) != describe(family(1)), 'the parent is another'
+    twice = [1]
+    assert describe([twice, twice]) == [[1], [1]], 'beside each other is not within'
+    twice.append(twice)
+    assert describe(dict(a=twice)) == dict(a=[1, dict(inside_itself=1)])
