@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 
 from ..conftest import ROOT
 from .frozen_teachers import DATA
@@ -106,25 +109,43 @@ def test_a_full_disk_ends_storing_and_not_the_training(tmp_path):
     assert 'No space left on device' in log
 
 
+@HOOKS.register_module(force=True)
+class WaitForTheKill(Hook):
+    """Keeps a training from storing more than a number of epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def after_train_epoch(self, runner):
+        if runner.epoch + 1 == self.epochs:
+            time.sleep(600)
+
+
 @pytest.mark.nightly
 def test_a_training_that_is_killed_leaves_a_store_that_is_right(tmp_path):
     """At any moment from its first row on; the quick test kills a process that only writes."""
     whole = run(tmp_path / 'whole', tmp_path / 'whole_store', epochs=20)
-    code = f'import sys; from {__name__} import run; run(*sys.argv[1:], epochs=20)'
+    code = (
+        f'import sys; from {__name__} import run; wait = dict('
+        "type='mmengine.WaitForTheKill', epochs=int(sys.argv[3])); "
+        'run(*sys.argv[1:3], epochs=20, hooks=[wait])'
+    )
     choose = np.random.default_rng()
     store = tmp_path / 'store'
     for kill in range(5):
         known = sorted(store.glob('*.rows'))
-        command = [sys.executable, '-W', 'ignore', '-c', code, tmp_path / str(kill), store]
+        arguments = [tmp_path / str(kill), store, 3 * (kill + 1)]
+        command = [sys.executable, '-W', 'ignore', '-c', code, *arguments]
         process = subprocess.Popen(list(map(str, command)), cwd=ROOT)
         while sorted(store.glob('*.rows')) == known:
             assert process.poll() is None
             time.sleep(0.001)
         time.sleep(choose.uniform(0, 0.2))
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     runner = run(tmp_path / 'last', store, epochs=20)
-    assert 0 < runner.watch.images < 20 * 32
+    # At most 15 epochs were stored; the second kill waited for all of the first one.
+    assert 5 * 32 <= runner.watch.images < 20 * 32
     assert difference(weights(runner.model), weights(whole.model)) < 1e-4
     for view in range(20):
         (ours, stored), (theirs, _) = (get_store(r).read(view, range(32)) for r in (runner, whole))
