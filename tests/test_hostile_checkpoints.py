@@ -72,6 +72,24 @@ def test_a_hostile_checkpoint_is_refused_by_name(tmp_path, write, way):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize(
+    ('saved', 'found'),
+    [
+        ([1, 2], r'\[1, 2\]'),
+        (dict(state_dict=5), '5'),
+        (dict(state_dict={1: 2}), r'\{1: 2\}'),
+        ({3: 4}, r'\{3: 4\}'),
+    ],
+)
+def test_without_weights_by_name_the_file_is_named_and_what_it_has(tmp_path, saved, found, way):
+    path = tmp_path / 'nameless.pth'
+    torch.save(saved, path)
+    match = rf'nameless\.pth. cannot be read, expected .*: {found} is no dict of weights by their'
+    with pytest.raises(pickle.UnpicklingError, match=match):
+        way(tmp_path, path)
+
+
 @pytest.mark.parametrize('way', [by_load_from, by_teacher_ckpt, by_pretrained])
 def test_a_sound_checkpoint_is_taken(tmp_path, way):
     save(tmp_path / 'sound.pth')

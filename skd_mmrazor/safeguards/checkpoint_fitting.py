@@ -32,7 +32,7 @@ from torch import nn
 
 from ..compat.patches import safeguards
 from ..engine.hooks import SimplifierMigrationHook
-from .loaded_tensors import LoadedTensors, describe, get_weights, load_whole
+from .loaded_tensors import LoadedTensors, get_weights, load_whole
 
 _LOADED_TEACHERS: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
@@ -43,16 +43,15 @@ def _unwrap(model: Any) -> Any:
     return model
 
 
-def _get_parts(model: Any) -> dict[str, tuple[str, nn.Module]]:
-    """The prefix and the module of each part that is judged by itself."""
+def _get_parts(model: Any) -> dict[str, str]:
+    """Where in the model each part is that is judged by itself."""
     if not hasattr(model, 'distiller'):
-        return {'model': ('', model)}
-    parts = {'student': ('architecture.', model.architecture)}
+        return {'model': ''}
+    parts = {'student': 'architecture.'}
     if hasattr(model, 'teacher'):
-        parts['teacher'] = ('teacher.', model.teacher)
-    for name, teacher in getattr(model, 'teachers', {}).items():
-        parts[f'teacher {name!r}'] = (f'teachers.{name}.', teacher)
-    return parts
+        parts['teacher'] = 'teacher.'
+    several = getattr(model, 'teachers', {})
+    return parts | {f'teacher {name!r}': f'teachers.{name}.' for name in several}
 
 
 @safeguards.replacing(
@@ -75,9 +74,10 @@ def load_what_fits(original: Callable) -> Callable:
         evaluates = isinstance(self._val_loop, BaseLoop) or isinstance(self._test_loop, BaseLoop)
         whole = self._resume or (evaluates and not trains)
         names = get_weights(checkpoint)
-        for part, (prefix, module) in _get_parts(model).items():
-            if module not in _LOADED_TEACHERS or any(n.startswith(prefix) for n in names):
-                tensors.expect_fit(f'{part} ({describe(module)})', prefix, checkpoint, whole)
+        for part, prefix in _get_parts(model).items():
+            is_loaded = model.get_submodule(prefix.rstrip('.')) in _LOADED_TEACHERS
+            if not is_loaded or any(name.startswith(prefix) for name in names):
+                tensors.expect_fit(part, prefix, checkpoint, whole)
         if self._resume:
             tensors.expect_fit('model', checkpoint=checkpoint)
         return checkpoint
@@ -126,7 +126,7 @@ def initialize_with_what_fits(original: Callable) -> Callable:
             original(self, module)
         except AssertionError as error:
             raise ValueError(f'{tensors.key} does not fit: {error}') from error
-        tensors.expect_fit(f'module ({describe(module)})', whole=False)
+        tensors.expect_fit('module', whole=False)
 
     return call
 

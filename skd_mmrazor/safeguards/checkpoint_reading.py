@@ -11,6 +11,7 @@ import functools
 import os
 import pickle
 import re
+import reprlib
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -64,9 +65,9 @@ def read_checkpoint_safely(original: Callable) -> staticmethod:
         with reading(filename):
             checkpoint = original(filename, *args, **kwargs)
             is_dict = isinstance(checkpoint, dict)
-            state = checkpoint.get('state_dict', checkpoint) if is_dict else None
+            state = checkpoint.get('state_dict', checkpoint) if is_dict else checkpoint
             if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-                raise TypeError('it has no dict of weights by their names')
+                raise TypeError(f'{reprlib.repr(state)} is no dict of weights by their names')
         if isinstance(checkpoint.get('meta'), dict):
             # To find the number of GPUs of an old format, mmengine executes it.
             checkpoint['meta'].pop('config', None)

@@ -21,6 +21,7 @@ class LoadedTensors:
 
     def __init__(self, model: nn.Module, key: str) -> None:
         self.key = key
+        self._model = model
         # Counters of batches are left out, as mmengine does.
         self._before = {
             name: (tensor, tensor._version)
@@ -34,8 +35,9 @@ class LoadedTensors:
         """Expects parameters and buffers to have been loaded.
 
         Args:
-            part (str): What to call them in errors.
-            prefix (str): How their names begin. Defaults to all.
+            part (str): What to call the module that has them in errors.
+            prefix (str): Where the module is in the model, with a dot at the end. Defaults to
+                the model itself.
             checkpoint (dict, optional): What was loaded, to look for the reason.
             whole (bool): Whether all are expected, or some weight of two or more
                 dimensions, and a warning for the others. Defaults to True.
@@ -44,39 +46,36 @@ class LoadedTensors:
             ValueError: Names the checkpoint, how many fit, and the first that does
                 not.
         """
-        loaded = {
-            name: tensor._version > version
-            for name, (tensor, version) in self._before.items()
-            if name.startswith(prefix)
-        }
-        missing = [name for name in loaded if not loaded[name]]
+        tensors = {name: pair for name, pair in self._before.items() if name.startswith(prefix)}
+        missing = [
+            name for name, (tensor, version) in tensors.items() if tensor._version == version
+        ]
         if not missing:
             return
-        count = len(loaded) - len(missing)
-        weights = [name for name in loaded if self._before[name][0].dim() > 1] or list(loaded)
-        if not whole and any(loaded[name] for name in weights):
-            message = (
-                f'{self.key} fits {count} of the {len(loaded)} parameters and buffers of the '
-                f'{part}; the first that does not is {missing[0]!r}.'
-            )
-            print_log(message, 'current', logging.WARNING)
-            return
         expected = 'all were' if whole else 'some of two or more dimensions were'
-        reason = '' if checkpoint is None else self._explain(missing[0], prefix, checkpoint)
-        raise ValueError(
-            f'{self.key} does not fit the {part}: {count} of its {len(loaded)} parameters and '
-            f'buffers fit, {expected} expected. The first that does not fit is {missing[0]!r}'
-            f'{reason}.'
+        message = (
+            f'{self.key} does not fit the {part} '
+            f'({describe(self._model.get_submodule(prefix.rstrip(".")))}): '
+            f'{len(tensors) - len(missing)} of its {len(tensors)} parameters and buffers fit, '
+            f'{expected} expected. The first that does not fit is {missing[0]!r}'
+            f'{self._explain(missing[0], prefix, checkpoint)}.'
         )
+        weights = {name for name, (tensor, _) in tensors.items() if tensor.dim() > 1}
+        if whole or (weights or tensors.keys()) <= set(missing):
+            raise ValueError(message)
+        print_log(message, 'current', logging.WARNING)
 
-    def _explain(self, name: str, prefix: str, checkpoint: dict) -> str:
-        found = get_weights(checkpoint)
-        there = found.get(name)
-        if isinstance(there, Tensor):
-            return f': {tuple(there.shape)}, not {tuple(self._before[name][0].shape)}'
-        if there is not None:
-            return ', which is no tensor'
-        is_alone = prefix != '' and name.removeprefix(prefix) in found
+    def _explain(self, name: str, prefix: str, checkpoint: dict | None) -> str:
+        if checkpoint is None:
+            return ''
+        weights, own = get_weights(checkpoint), self._before[name][0]
+        if name in weights:
+            for key in ('shape', 'layout', 'dtype', 'device'):
+                found = getattr(weights[name], key, type(weights[name]).__name__)
+                if found != getattr(own, key):
+                    return f': {key} {found}, not {getattr(own, key)}'
+            return ', which is in the file, but was not loaded'
+        is_alone = prefix != '' and name.removeprefix(prefix) in weights
         hint = f'; its names lack {prefix!r}, as those of a model by itself do' if is_alone else ''
         return f', which is not in the file{hint}'
 
@@ -108,7 +107,7 @@ def load_whole(model: nn.Module, filename: str, part: str = 'model', key: str = 
     """
     tensors = LoadedTensors(model, key or repr(str(filename)))
     checkpoint = load_checkpoint(model, str(filename), map_location='cpu')
-    tensors.expect_fit(f'{part} ({describe(model)})', checkpoint=checkpoint)
+    tensors.expect_fit(part, checkpoint=checkpoint)
     return checkpoint
 
 
@@ -129,12 +128,11 @@ def load_exactly(model: nn.Module, weights: dict[str, Tensor], part: str, key: s
     # torch raises for all wrong shapes together, after it has loaded the rest.
     with contextlib.suppress(RuntimeError):
         unused = model.load_state_dict(weights, strict=False).unexpected_keys
-    name = f'{part} ({describe(model)})'
-    tensors.expect_fit(name, checkpoint=weights)
+    tensors.expect_fit(part, checkpoint=weights)
     if unused:
         raise ValueError(
-            f'{key} does not fit the {name}: it has {len(unused)} more parameters and buffers. '
-            f'The first is {unused[0]!r}.'
+            f'{key} does not fit the {part} ({describe(model)}): it has {len(unused)} more '
+            f'parameters and buffers. The first is {unused[0]!r}.'
         )
 
 

@@ -30,7 +30,8 @@ def test_a_student_of_another_width_is_refused(tmp_path, way, prefix):
         way(tmp_path, distillation(), path)
     message = str(caught.value)
     assert 'does not fit the student (ImageClassifier with ResNet_CIFAR): 1 of its 52 ' in message
-    assert f"fit is '{BACKBONE}': (3, 1, 3, 3), not (2, 1, 3, 3)." in message
+    shapes = f'shape {torch.Size([3, 1, 3, 3])}, not {torch.Size([2, 1, 3, 3])}'
+    assert f"fit is '{BACKBONE}': {shapes}." in message
 
 
 @pytest.mark.parametrize('way', WAYS)
@@ -65,7 +66,9 @@ def test_training_may_begin_with_another_head(tmp_path):
     path, _ = save(tmp_path, distillation(), drop='architecture.head')
     by_train(tmp_path, distillation(), path)
     (log,) = tmp_path.glob('work/*/*.log')
-    match = r"saved\.pth' fits 50 of the 52 .* of the student .* 'architecture\.head\.fc\.weight'"
+    match = (
+        r"saved\.pth' does not fit the student .* 50 of its 52 .* 'architecture\.head\.fc\.weight'"
+    )
     assert re.search(match, log.read_text())
 
 
@@ -204,6 +207,35 @@ def test_weights_for_which_a_model_has_no_place_are_refused():
     match = r"x\.pth does not fit the student .* 1 more .* first is 'head\.fc2\.weight'"
     with pytest.raises(ValueError, match=match):
         load_exactly(MODELS.build(classifier(2)), more, 'student', 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('weight', 'message'),
+    [
+        (torch.zeros(3, 2).to_sparse(), 'layout torch.sparse_coo, not torch.strided'),
+        (torch.zeros(3, 2, device='meta'), 'device meta, not cpu'),
+        (torch.zeros(2), 'shape torch.Size([2]), not torch.Size([3, 2])'),
+        (5, 'shape int, not torch.Size([3, 2])'),
+    ],
+)
+def test_what_is_said_to_differ_differs(weight, message):
+    weights = dict(weight=weight, bias=torch.zeros(3))
+    match = re.escape(f"does not fit is 'weight': {message}.")
+    with pytest.raises(ValueError, match=match):
+        load_exactly(torch.nn.Linear(2, 3), weights, 'model', 'x.pth')
+
+
+class Deaf(torch.nn.Linear):
+    """Loads nothing."""
+
+    def _load_from_state_dict(self, *args):
+        pass
+
+
+def test_what_a_model_does_not_take_is_said():
+    match = r"is 'weight', which is in the file, but was not loaded\."
+    with pytest.raises(ValueError, match=match):
+        load_exactly(Deaf(2, 3), torch.nn.Linear(2, 3).state_dict(), 'model', 'x.pth')
 
 
 def test_load_whole_gives_the_checkpoint(tmp_path):

@@ -135,7 +135,10 @@ INSTALL = 'expected mmaction to be installed (pip install mmaction2)'
             (TOOLS / 'test.py', 'skd.py', CHECKPOINT, '--cfg-options', 'test_evaluator.topk=(11,)'),
             'Top-11 accuracy is unavailable',
         ),
-        ((TOOLS / 'test.py', 'skd.py', 'names.pth'), 'it has no dict of weights by their names'),
+        (
+            (TOOLS / 'test.py', 'skd.py', 'names.pth'),
+            "'names.pth' cannot be read, expected a whole",
+        ),
         ((TOOLS / 'test.py', 'skd.py', 'folder.pth'), "'folder.pth' is a folder"),
         (
             (TOOLS / 'train.py', SKD, '--cfg-options', 'model.teacher_ckpt=folder.pth'),
