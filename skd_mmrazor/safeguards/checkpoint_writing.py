@@ -64,29 +64,29 @@ class _RemoveLater:
     def __init__(self, backend: Any, message_hub: MessageHub) -> None:
         self.backend = backend
         self.message_hub = message_hub
-        self.waiting: list[Callable[[], None]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
 
     def remove(self, path: str) -> None:
-        self._wait(self.backend.remove, path)
-
-    def rmtree(self, path: str) -> None:
-        self._wait(self.backend.rmtree, path)
-
-    def _wait(self, remove: Callable, path: str) -> None:
-        self.waiting.append(functools.partial(remove, path))
         outdated = self.message_hub.get_info(OUTDATED, [])
         self.message_hub.update_info(OUTDATED, [*outdated, path])
 
-    def flush(self) -> None:
-        """Makes the postponed removals."""
-        for remove in self.waiting:
-            # Another run in the same folder may have been faster.
-            with contextlib.suppress(FileNotFoundError):
-                remove()
-        self.message_hub.update_info(OUTDATED, [])
+    rmtree = remove  # Of a folder, as DeepSpeed saves it.
+
+
+def remove_outdated(backend: Any, message_hub: MessageHub) -> None:
+    """Makes the postponed removals.
+
+    Args:
+        backend (BaseStorageBackend): Where the checkpoints are.
+        message_hub (MessageHub): That of the run, which lists them.
+    """
+    for path in message_hub.get_info(OUTDATED, []):
+        # Another run in the same folder may have been faster.
+        with contextlib.suppress(FileNotFoundError):
+            (backend.rmtree if backend.isdir(path) else backend.remove)(path)
+    message_hub.update_info(OUTDATED, [])
 
 
 @safeguards.replacing(
@@ -108,7 +108,7 @@ def remove_last(original: Callable) -> Callable:
         self.file_backend = _RemoveLater(backend, runner.message_hub)
         try:
             original(self, runner, *args, **kwargs)
-            self.file_backend.flush()
+            remove_outdated(backend, runner.message_hub)
         finally:
             self.file_backend = backend
 

@@ -20,7 +20,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..compat.patches import safeguards
 from ..utils.files import remove_leftovers
-from .checkpoint_writing import OUTDATED
+from .checkpoint_writing import OUTDATED, remove_outdated
 
 
 @safeguards.replacing(
@@ -68,7 +68,7 @@ def _get_pattern(last: str | None) -> str:
     'mmengine.hooks.CheckpointHook.before_train',
     reason='outdated checkpoints of a run that is killed before it removes them are never removed',
 )
-def remove_outdated(original: Callable) -> Callable:
+def finish_removals(original: Callable) -> Callable:
     """Makes the removals that a killed run has left."""
 
     @functools.wraps(original)
@@ -77,11 +77,14 @@ def remove_outdated(original: Callable) -> Callable:
             _take_over_best(self, runner)
         original(self, runner)
         remove_leftovers(Path(self.out_dir))
-        for path in runner.message_hub.get_info(OUTDATED, []):
-            # Of this run: one that was resumed elsewhere leaves the first alone.
-            if os.path.dirname(path) == str(self.out_dir) and os.path.isfile(path):
-                os.remove(path)
-        runner.message_hub.update_info(OUTDATED, [])
+        # Of this run: one that was resumed elsewhere leaves the first alone.
+        outdated = [
+            path
+            for path in runner.message_hub.get_info(OUTDATED, [])
+            if os.path.dirname(path) == str(self.out_dir) and os.path.isfile(path)
+        ]
+        runner.message_hub.update_info(OUTDATED, outdated)
+        remove_outdated(self.file_backend, runner.message_hub)
 
     return before_train
 
