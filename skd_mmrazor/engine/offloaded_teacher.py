@@ -1,8 +1,8 @@
 """A teacher whose weights are on the disk while no image needs them."""
 
-import mmap
 import tempfile
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -27,39 +27,30 @@ class OffloadedTeacher(Hook):
     """
 
     def __init__(self, runner: Runner) -> None:
-        self._parameters = dict(get_model(runner).teacher.named_parameters())
-        self._devices = {name: p.device for name, p in self._parameters.items()}
-        places = {}
+        teacher = get_model(runner).teacher
+        self._devices = {parameter: parameter.device for parameter in teacher.parameters()}
         # Not in a folder for temporary files, which may be in memory. It has no name, and
         # ends with the process.
-        with tempfile.TemporaryFile(dir=runner.work_dir) as file:
-            for name, parameter in self._parameters.items():
-                places[name] = file.tell()
-                file.write(to_bytes(parameter))
-                file.write(bytes(-file.tell() % _ALIGNMENT))
-            file.flush()
-            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-        self._mapped = {
-            name: torch.frombuffer(
-                self._memory, dtype=p.dtype, count=p.numel(), offset=places[name]
-            ).view(p.shape)
-            for name, p in self._parameters.items()
-        }
+        self._file = tempfile.TemporaryFile(dir=runner.work_dir)  # noqa: SIM115
+        self._places = {}
+        for parameter in self._devices:
+            self._places[parameter] = self._file.tell()
+            self._file.write(to_bytes(parameter))
+            self._file.write(bytes(-self._file.tell() % _ALIGNMENT))
         # Last, since hooks are being called.
         runner.register_hook(self, 'LOWEST')
 
     def offload(self) -> None:
-        """Frees the memory of the parameters."""
-        for name, parameter in self._parameters.items():
-            parameter.data = self._mapped[name]
-        if hasattr(mmap, 'MADV_DONTNEED'):
-            self._memory.madvise(mmap.MADV_DONTNEED)
+        """Frees the memory of the parameters, also that of pages which were read."""
+        for parameter, place in self._places.items():
+            size = parameter.numel() * parameter.element_size()
+            mapped = torch.from_numpy(np.memmap(self._file, np.uint8, 'c', place, (size,)))
+            parameter.data = mapped.view(parameter.dtype).view(parameter.shape)
 
     def load(self) -> None:
         """Brings the parameters back to their devices; does nothing on a CPU."""
-        for name, parameter in self._parameters.items():
-            if parameter.device != self._devices[name]:
-                parameter.data = self._mapped[name].to(self._devices[name])
+        for parameter, device in self._devices.items():
+            parameter.data = parameter.data.to(device)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Frees the memory of a teacher that the last epoch needed."""

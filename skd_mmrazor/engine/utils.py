@@ -62,8 +62,7 @@ def expect_frozen_teacher(runner: Runner, name: str) -> Any:
         ValueError: The wrapper, the algorithm or one of its settings is another.
     """
     wrapper = type(runner.model).__name__
-    known = not is_model_wrapper(runner.model)
-    known |= isinstance(runner.model, DistributedDataParallel)
+    known = isinstance(runner.model, DistributedDataParallel) or not is_model_wrapper(runner.model)
     expect(known, f'{name}: model wrapper', wrapper, 'none, or DistributedDataParallel')
     model = get_model(runner)
     known = getattr(type(model), 'loss', None) is SingleTeacherDistill.loss
@@ -106,21 +105,25 @@ def restore_forward(model: Any) -> None:
     vars(model.teacher).pop('forward', None)
 
 
-def get_random_states(gpus: list[torch.device]) -> list:
-    """The states of the generators of torch, NumPy and Python, which can be compared."""
-    states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
-    numpy: Any = np.random.get_state()
-    return [*(s.tolist() for s in states), numpy[1].tolist(), numpy[2], random.getstate()]
-
-
 @contextlib.contextmanager
-def keep_random_state() -> Iterator[None]:
-    """Restores the states of the generators of Python, NumPy and torch afterwards."""
+def keep_random_state() -> Iterator[Callable[[], bool]]:
+    """Restores the states of the generators of Python, NumPy and torch afterwards.
+
+    Yields:
+        Callable: Tells whether a random number has been drawn since the beginning.
+    """
     python, numpy = random.getstate(), np.random.get_state()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+
+    def get_states() -> list:
+        tensors = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
+        now: Any = np.random.get_state()
+        return [*(t.tolist() for t in tensors), now[1].tolist(), now[2], random.getstate()]
+
+    before = get_states()
     try:
-        with torch.random.fork_rng(devices=devices):
-            yield
+        with torch.random.fork_rng(devices=gpus):
+            yield lambda: get_states() != before
     finally:
         random.setstate(python)
         np.random.set_state(numpy)

@@ -7,7 +7,7 @@ trained ones are kept as the average.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partialmethod
 
 from ..compat.patches import safeguards
 from ..engine.runner.frozen_teacher_val_loop import validate, validate_teacher
@@ -19,11 +19,6 @@ from ..engine.runner.frozen_teacher_val_loop import validate, validate_teacher
     'first validation on. `FrozenTeacherValLoop` does not need it',
     link='https://github.com/open-mmlab/mmrazor/pull/421',
 )
-def validate_once_for_the_hooks(original: Callable) -> Callable:
+def validate_once_for_the_hooks(original: Callable) -> partialmethod:
     """Calls each hook once, and returns the metrics."""
-
-    def run(self: Any) -> dict:
-        """Validates the student, then the teacher on the same data."""
-        return validate(self, lambda: validate_teacher(self))
-
-    return run
+    return partialmethod(validate, validate_teacher)

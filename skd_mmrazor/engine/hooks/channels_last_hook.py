@@ -51,15 +51,12 @@ class ChannelsLastHook(Hook):
         """
         model = get_model(runner)
         for name, module in model.named_modules():
-            if isinstance(module, nn.Conv2d):
-                key = f'ChannelsLastHook: in_channels of {name}'
+            is_trained = isinstance(module, nn.Conv2d) and module.weight.requires_grad
+            if not is_trained or module.weight.device.type != 'cpu':
+                continue
+            if module.kernel_size == (1, 1) and max(module.stride) > 1:
+                key, found = f'ChannelsLastHook: in_channels of {name}', module.in_channels
                 expected = 'at least 8 on a CPU, for a strided 1x1 convolution (oneDNN issue 6035)'
-                expect(not _is_unsafe(module), key, module.in_channels, expected)
+                expect(found >= 8, key, found, expected)
         # Only four-dimensional weights change: convolutions of 1D and 3D stay.
         model.to(memory_format=torch.channels_last)
-
-
-def _is_unsafe(conv: nn.Conv2d) -> bool:
-    strided = conv.kernel_size == (1, 1) and max(conv.stride) > 1
-    trained_on_cpu = conv.weight.requires_grad and conv.weight.device.type == 'cpu'
-    return strided and trained_on_cpu and conv.in_channels < 8

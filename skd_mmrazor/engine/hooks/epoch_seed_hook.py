@@ -7,7 +7,6 @@ from mmengine.dataset import worker_init_fn
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, set_random_seed
 from mmrazor.registry import HOOKS
-from torch.utils.data import DataLoader
 
 from ..utils import get_sampler
 
@@ -65,12 +64,9 @@ class EpochSeedHook(Hook):
         # 31 bits: NumPy takes 32, and the worker's number is added.
         seed = int(mixed[0] >> 1)
         set_random_seed(seed)
-        _seed_workers(runner.train_dataloader, seed)
-
-
-def _seed_workers(dataloader: DataLoader, seed: int) -> None:
-    init_fn = dataloader.worker_init_fn
-    # Other functions use torch's own worker seeds, which this process draws.
-    if isinstance(init_fn, partial) and init_fn.func is worker_init_fn:
-        dataloader.worker_init_fn = partial(init_fn, seed=seed)
-    dataloader._iterator = None
+        dataloader = runner.train_dataloader
+        init_fn = dataloader.worker_init_fn
+        # Other functions use torch's own worker seeds, which this process draws.
+        if isinstance(init_fn, partial) and init_fn.func is worker_init_fn:
+            dataloader.worker_init_fn = partial(init_fn, seed=seed)
+        dataloader._iterator = None

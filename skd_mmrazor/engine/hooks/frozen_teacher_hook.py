@@ -13,7 +13,6 @@ from ...utils import error_context, expect
 from ..utils import (
     expect_frozen_teacher,
     get_model,
-    get_random_states,
     keep_random_state,
     replace_forward,
     restore_forward,
@@ -76,11 +75,6 @@ class FrozenTeacherHook(Hook):
         compile: bool | dict[str, Any] = False,
         eval_mode: bool = False,
     ) -> None:
-        switches = dict(
-            fold_bn=fold_bn, skip_loss=skip_loss, channels_last=channels_last, eval_mode=eval_mode
-        )
-        for key, value in switches.items():
-            expect(isinstance(value, bool), f'{_NAME}: {key}', value, 'True or False')
         known = dtype in (None, 'bfloat16', 'float16')
         expect(known, f'{_NAME}: dtype', dtype, "None, 'bfloat16' or 'float16'")
         known = isinstance(compile, (bool, dict))
@@ -91,6 +85,9 @@ class FrozenTeacherHook(Hook):
         self.dtype = dtype
         self.compile = compile
         self.eval_mode = eval_mode
+        for key in ('fold_bn', 'skip_loss', 'channels_last', 'eval_mode'):
+            value = getattr(self, key)
+            expect(isinstance(value, bool), f'{_NAME}: {key}', value, 'True or False')
         # What runs in the training steps; None outside of training.
         self.frozen: FrozenTeacher | None = None
 
@@ -106,10 +103,9 @@ class FrozenTeacherHook(Hook):
         """
         model = expect_frozen_teacher(runner, _NAME)
         deliveries = list(model.distiller.deliveries.deliveries)
-        expected = f'False beside distiller.distill_deliveries {deliveries}'
-        for key in ('skip_loss', 'compile'):
-            value = getattr(self, key)
-            expect(not (value and deliveries), f'{_NAME}: {key}', value, expected)
+        if deliveries:
+            expected = f'False beside distiller.distill_deliveries {deliveries}'
+            self._expect_none_of(('skip_loss', 'compile'), expected)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Prepares the teacher on the first batch.
@@ -129,9 +125,9 @@ class FrozenTeacherHook(Hook):
             data = model.data_preprocessor(copy.deepcopy(data_batch), training=True)
             # What the teacher's own forward receives, after hooks that change it.
             model.teacher.forward = lambda *batch: batch
-            inputs, samples = model.teacher(data['inputs'], data.get('data_samples'))
+            batch = model.teacher(data['inputs'], data.get('data_samples'))
             del model.teacher.forward
-        self.frozen = self._prepare(model, inputs, samples, runner)
+        self.frozen = self._prepare(model, batch, runner)
         replace_forward(model, self.frozen)
 
     def after_train(self, runner: Runner) -> None:
@@ -144,11 +140,15 @@ class FrozenTeacherHook(Hook):
             restore_forward(get_model(runner))
             self.frozen = None
 
-    def _prepare(self, model: Any, inputs: Any, data_samples: Any, runner: Runner) -> FrozenTeacher:
+    def _prepare(self, model: Any, batch: tuple, runner: Runner) -> FrozenTeacher:
         frozen = FrozenTeacher(model.teacher, model.distiller.teacher_recorders)
-        batch = (inputs, data_samples)
         if not self.eval_mode:
-            self._check_draws(frozen, batch)
+            with keep_random_state() as has_drawn:
+                frozen.record(*batch)
+                drawn = has_drawn()
+            if drawn:  # These parts would change the random numbers.
+                needed = 'eval_mode=True beside it, since the teacher has dropout or drop path'
+                self._expect_none_of(('channels_last', 'dtype', 'compile'), needed)
         training = [(module, module.training) for module in frozen.module.modules()]
         frozen.module.eval()
         named = 'one that can be run in evaluation mode, or no such hook'
@@ -188,14 +188,7 @@ class FrozenTeacherHook(Hook):
                 module.training = mode
         return frozen
 
-    def _check_draws(self, frozen: FrozenTeacher, batch: tuple) -> None:
-        """Refuses parts that would change the random numbers of a teacher that draws some."""
-        cuda = [batch[0].device] if batch[0].device.type == 'cuda' else []
-        with keep_random_state():
-            before = get_random_states(cuda)
-            frozen.record(*batch)
-            drawn = before != get_random_states(cuda)
-        for key in ('channels_last', 'dtype', 'compile'):
+    def _expect_none_of(self, parts: tuple[str, ...], expected: str) -> None:
+        for key in parts:
             value = getattr(self, key)
-            expected = 'eval_mode=True beside it, since the teacher has dropout or drop path'
-            expect(not (drawn and value), f'{_NAME}: {key}', value, expected)
+            expect(not value, f'{_NAME}: {key}', value, expected)

@@ -44,7 +44,7 @@ class LossWeightWarmupHook(Hook):
         expect(is_integer(epochs, 1), f'{type(self).__name__}: epochs', epochs, 'an integer >= 1')
         self.loss = loss
         self.epochs = epochs
-        self._weights: dict[str, float] = {}
+        self._weights: dict[Any, float] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Finds the losses, and notes their weights.
@@ -58,16 +58,17 @@ class LossWeightWarmupHook(Hook):
         """
         expect_epochs(runner, self)
         hook = type(self).__name__
-        losses = _distill_losses(runner)
-        names = list(losses)
-        found = bool(names) if self.loss is None else self.loss in names
-        expect(found, f'{hook}: loss', self.loss, f'one of distiller.distill_losses, {names}')
-        for name in names if self.loss is None else [self.loss]:
+        losses = getattr(getattr(get_model(runner), 'distiller', None), 'distill_losses', {})
+        known = list(losses)
+        names = known if self.loss is None else [self.loss]
+        expected = f'one of distiller.distill_losses, {known}'
+        expect(names != [] and names[0] in known, f'{hook}: loss', self.loss, expected)
+        for name in names:
             weight: Any = getattr(losses[name], 'loss_weight', None)
             key = f'distiller.distill_losses.{name}.loss_weight'
             expect(is_number(weight), key, weight, f'a number, which {hook} can multiply')
             # Not overwritten: a run that ended in an error has left smaller weights.
-            self._weights.setdefault(name, weight)
+            self._weights.setdefault(losses[name], weight)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Sets the weights of the epoch.
@@ -75,7 +76,7 @@ class LossWeightWarmupHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        self._scale(runner, min((runner.epoch + 1) / self.epochs, 1))
+        self._scale(min((runner.epoch + 1) / self.epochs, 1))
 
     def after_train(self, runner: Runner) -> None:
         """Sets the weights of the config.
@@ -83,14 +84,8 @@ class LossWeightWarmupHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
-        self._scale(runner, 1)
+        self._scale(1)
 
-    def _scale(self, runner: Runner, factor: float) -> None:
-        losses = _distill_losses(runner)
-        for name, weight in self._weights.items():
-            losses[name].loss_weight = weight * factor
-
-
-def _distill_losses(runner: Runner) -> dict[str, Any]:
-    model = get_model(runner)
-    return dict(getattr(getattr(model, 'distiller', None), 'distill_losses', {}))
+    def _scale(self, factor: float) -> None:
+        for loss, weight in self._weights.items():
+            loss.loss_weight = weight * factor

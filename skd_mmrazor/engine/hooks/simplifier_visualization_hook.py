@@ -1,9 +1,10 @@
 """A hook that draws the teacher's and the simplified targets during training."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
@@ -62,17 +63,12 @@ class SimplifierVisualizationHook(Hook):
     def __init__(
         self, interval: int = 10, batch_size: int = 16, num_samples: int = 4, num_classes: int = 6
     ) -> None:
-        for key, value in (
-            ('interval', interval),
-            ('batch_size', batch_size),
-            ('num_samples', num_samples),
-            ('num_classes', num_classes),
-        ):
-            expect(is_integer(value, 1), f'{type(self).__name__}: {key}', value, 'an integer > 0')
         self.interval = interval
         self.batch_size = batch_size
         self.num_samples = num_samples
         self.num_classes = num_classes
+        for key, value in vars(self).items():
+            expect(is_integer(value, 1), f'{type(self).__name__}: {key}', value, 'an integer > 0')
 
     def before_train(self, runner: Runner) -> None:
         """Draws once as a test, before anything is trained.
@@ -138,9 +134,8 @@ class SimplifierVisualizationHook(Hook):
         logits = {'teacher': teacher, 'simplified': simplifier(teacher), 'student': student}
         scores = {k: (z / simplifier.tau).softmax(dim=1).cpu().numpy() for k, z in logits.items()}
         has_attention = hasattr(simplifier, 'get_attention')
-        unit, past = 'Epoch', runner.epoch
-        if not counts_epochs(runner):
-            unit, past = 'Iteration', runner.iter
+        past = runner.epoch if counts_epochs(runner) else runner.iter
+        unit = 'Epoch' if counts_epochs(runner) else 'Iteration'
         title = f'{unit} {past + 1}   ·   τ = {simplifier.tau:g}'
         if hasattr(simplifier, 'current_factor'):
             title += f'   ·   s = {simplifier.current_factor:.2f}'
@@ -151,7 +146,8 @@ class SimplifierVisualizationHook(Hook):
         images = _get_images(data['inputs'], model.data_preprocessor)
         if teacher.dim() > 2:
             palette = _get_palette(metainfo.get('palette'), teacher.shape[1])
-            images = [_pad(image, padded) for image in images]
+            # The preprocessor pads to the right and at the bottom.
+            images = [mmcv.impad(image, shape=padded) for image in images]
             return draw_simplified_maps(images, classes, palette, scores, title, self.num_samples)
         return draw_simplification(
             images,
@@ -195,12 +191,6 @@ def _get_logits(model: Any, data: dict) -> tuple[Tensor, Tensor, torch.Size]:
 
 def _expect(valid: bool, key: str, found: Any, expected: str) -> None:
     expect(valid, key, found, f'{expected}, or custom_hooks without SimplifierVisualizationHook')
-
-
-def _pad(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Adds what the preprocessor added to the right and at the bottom."""
-    ends = [max(0, new - old) for new, old in zip(size, image.shape, strict=False)]
-    return np.pad(image, [(0, end) for end in ends] + [(0, 0)] * (image.ndim - 2))
 
 
 def _get_palette(colors: Any, num_classes: int) -> np.ndarray:

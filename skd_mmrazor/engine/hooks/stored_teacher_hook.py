@@ -20,13 +20,7 @@ from ...datasets.logit_store import LogitStore
 from ...utils import expect, is_integer
 from ..fingerprints import describe_inputs, hash_model
 from ..offloaded_teacher import OffloadedTeacher
-from ..stored_teacher_checks import (
-    NAME,
-    TeacherProbe,
-    check_batch_augments,
-    check_dataloader,
-    check_model,
-)
+from ..stored_teacher_checks import NAME, TeacherProbe, check_batch_augments, check_run
 from ..utils import expect_epochs, get_model, replace_forward, restore_forward
 from .frozen_teacher_hook import FrozenTeacherHook
 
@@ -114,9 +108,8 @@ class StoredTeacherHook(Hook):
                 the seed, or the store belongs to something else.
         """
         model = get_model(runner)
-        check_model(runner, StoredTeacherHook)
+        check_run(runner, StoredTeacherHook)
         expect_epochs(runner, self)
-        check_dataloader(runner.train_dataloader)
         dataset = runner.train_dataloader.dataset
         seed_augmentation(dataset, self.seed, f'{NAME}: train_dataloader.dataset')
         inputs = describe_inputs(dataset, model)
@@ -234,17 +227,13 @@ class StoredTeacherHook(Hook):
         if missing:
             live = run(missing).detach().float().cpu().numpy()
             rows = self.store.encode(live)
-            self._write(view, [indices[i] for i in missing], rows)
             logits[missing] = self.store.decode(rows)
+            try:
+                if self.write_error is None:
+                    self.store.write(view, [indices[i] for i in missing], rows)
+            except OSError as error:
+                self.write_error = error
+                self._logger.warning(f'{NAME}: stores no more in {self.path!r}. {error}')
         self.computed += len(missing)
         self.read += len(indices) - len(missing)
         return torch.from_numpy(logits).to(self._record_dtype)
-
-    def _write(self, view: int, indices: list[int], rows: np.ndarray) -> None:
-        if self.write_error is not None:
-            return
-        try:
-            self.store.write(view, indices, rows)
-        except OSError as error:
-            self.write_error = error
-            self._logger.warning(f'{NAME}: stores no more in {self.path!r}. {error}')

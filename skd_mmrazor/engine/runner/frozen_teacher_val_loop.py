@@ -1,10 +1,10 @@
 """Validation that evaluates a frozen teacher only once."""
 
-import contextlib
+import copy
 import hashlib
 import os.path as osp
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -88,7 +88,7 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
             dict: The student's metrics, and the teacher's with ``teacher.`` before
             their names.
         """
-        return validate(self, self._get_teacher_metrics)
+        return validate(self, FrozenTeacherValLoop._get_teacher_metrics)
 
     def _get_teacher_metrics(self) -> dict:
         if self.evaluate_teacher == 'never':
@@ -110,12 +110,12 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
         return hashlib.sha256(repr(settings).encode()).hexdigest()
 
 
-def validate(loop: ValLoop, get_teacher_metrics: Callable[[], dict]) -> dict:
+def validate(loop: ValLoop, get_teacher_metrics: Callable[[Any], dict]) -> dict:
     """Validates student and teacher as one epoch, so that each hook is called once.
 
     Args:
         loop (ValLoop): The loop, whose model is the student.
-        get_teacher_metrics (Callable): Validates the teacher.
+        get_teacher_metrics (Callable): Validates the teacher of the loop.
 
     Returns:
         dict: All metrics.
@@ -126,7 +126,7 @@ def validate(loop: ValLoop, get_teacher_metrics: Callable[[], dict]) -> dict:
     for idx, data_batch in enumerate(loop.dataloader):
         loop.run_iter(idx, data_batch)
     metrics = loop.evaluator.evaluate(len(loop.dataloader.dataset))
-    metrics = {**metrics, **get_teacher_metrics()}
+    metrics = {**metrics, **get_teacher_metrics(loop)}
     loop.runner.call_hook('after_val_epoch', metrics=metrics)
     loop.runner.call_hook('after_val')
     return metrics
@@ -142,28 +142,22 @@ def validate_teacher(loop: SingleTeacherDistillValLoop) -> dict:
     Returns:
         dict: Its metrics, with ``teacher.`` before their names.
     """
-    with _writing_for_teacher(loop.evaluator):
-        for data_batch in loop.dataloader:
-            with autocast(enabled=loop.fp16):
-                outputs = loop.teacher.val_step(data_batch)
-            loop.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        metrics = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+    evaluator = _get_evaluator(loop.evaluator)
+    for data_batch in loop.dataloader:
+        with autocast(enabled=loop.fp16):
+            outputs = loop.teacher.val_step(data_batch)
+        evaluator.process(data_samples=outputs, data_batch=data_batch)
+    metrics = evaluator.evaluate(len(loop.dataloader.dataset))
     return {f'teacher.{name}': value for name, value in metrics.items()}
 
 
-@contextlib.contextmanager
-def _writing_for_teacher(evaluator: Evaluator) -> Iterator[None]:
-    """Puts ``teacher.`` before the names of the files that metrics write meanwhile."""
-    replaced = []
+def _get_evaluator(evaluator: Evaluator) -> Evaluator:
+    """The same metrics, which put ``teacher.`` before the names of the files that they write."""
+    evaluator = copy.copy(evaluator)
+    evaluator.metrics = [copy.copy(metric) for metric in evaluator.metrics]
     for metric in evaluator.metrics:
-        for name, path in vars(metric).items():
+        for name, path in list(vars(metric).items()):
             if _OUTPUT.search(name) and isinstance(path, str) and path:
-                replaced.append((metric, name, path))
-    try:
-        for metric, name, path in replaced:
-            folder, file = osp.split(path.rstrip('/'))
-            setattr(metric, name, osp.join(folder, f'teacher.{file}'))
-        yield
-    finally:
-        for metric, name, path in replaced:
-            setattr(metric, name, path)
+                folder, file = osp.split(path.rstrip('/'))
+                setattr(metric, name, osp.join(folder, f'teacher.{file}'))
+    return evaluator

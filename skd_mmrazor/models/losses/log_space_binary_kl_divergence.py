@@ -5,17 +5,17 @@ from typing import Any
 
 import torch
 from mmrazor.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .log_space_kl_divergence import at_least_float32, check_entropy_grad, check_tau
+from .log_space_kl_divergence import LogSpaceKLDivergence, at_least_float32
 
 # The logits are summed in parts of this many elements, which fit into a cache.
 _MAX_ELEMENTS = 2**17
 
 
 @MODELS.register_module()
-class LogSpaceBinaryKLDivergence(nn.Module):
+class LogSpaceBinaryKLDivergence(LogSpaceKLDivergence):
     r"""KL divergence of independent (sigmoid) classes, as in dense detectors.
 
     .. math:: \tau^2 \sum_c KL\big(\sigma(t_c / \tau) \,\|\, \sigma(s_c / \tau)\big),
@@ -38,12 +38,7 @@ class LogSpaceBinaryKLDivergence(nn.Module):
     def __init__(
         self, tau: float = 1.0, loss_weight: float = 1.0, entropy_grad: float = 0.0
     ) -> None:
-        super().__init__()
-        check_tau(f'{type(self).__name__}: tau', tau)
-        check_entropy_grad(f'{type(self).__name__}: entropy_grad', entropy_grad)
-        self.tau = tau
-        self.loss_weight = loss_weight
-        self.entropy_grad = entropy_grad
+        super().__init__(tau, loss_weight=loss_weight, entropy_grad=entropy_grad)
 
     def forward(self, preds_S: Tensor, preds_T: Tensor) -> Tensor:
         """Computes the loss.
