@@ -30,10 +30,6 @@ def loads_weights_only() -> bool:
 )
 def allow_mmengine_checkpoints() -> None:
     """Allows the classes that mmengine saves, and no others."""
-    torch.serialization.add_safe_globals(_saved_by_mmengine())
-
-
-def _saved_by_mmengine() -> list:
     reconstruct = np.zeros(0).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')]
@@ -44,7 +40,7 @@ def _saved_by_mmengine() -> list:
     # The history refers to its own methods, which pickle writes as getattr.
     for module in ('builtins', '__builtin__'):
         allowed.append((_history_method, f'{module}.getattr'))
-    return allowed
+    torch.serialization.add_safe_globals(allowed)
 
 
 def _history_method(owner: Any, name: str) -> Any:

@@ -4,7 +4,6 @@ mmengine 0.10 calls ``torch.cuda.set_device`` whatever the backend is, and gives
 ``DistributedDataParallel`` a GPU number.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,37 +18,31 @@ def _has_no_accelerator() -> bool:
     return get_device() == 'cpu'
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmengine.dist.utils._init_dist_pytorch',
     reason='`--launcher pytorch` on CPUs: `Found no NVIDIA driver`. The backend `nccl` becomes '
     '`gloo`',
     needed=_has_no_accelerator,
 )
-def init_without_gpu(original: Callable) -> Callable:
+def init_without_gpu(
+    original: Callable, backend: str, init_backend: str = 'torch', **kwargs: Any
+) -> None:
     """Starts the process group without choosing a GPU."""
-
-    @functools.wraps(original)
-    def init_dist_pytorch(backend: str, init_backend: str = 'torch', **kwargs: Any) -> None:
-        if init_backend != 'torch':
-            original(backend, init_backend=init_backend, **kwargs)
-            return
-        backend = 'gloo' if backend == 'nccl' else backend
-        torch.distributed.init_process_group(backend=backend, **kwargs)
-
-    return init_dist_pytorch
+    if init_backend != 'torch':
+        original(backend, init_backend=init_backend, **kwargs)
+        return
+    backend = 'gloo' if backend == 'nccl' else backend
+    torch.distributed.init_process_group(backend=backend, **kwargs)
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmengine.model.MMDistributedDataParallel.__init__',
     reason='the runner passes the number of a GPU, which DDP refuses on CPUs',
     needed=_has_no_accelerator,
 )
-def wrap_without_gpu(original: Callable) -> Callable:
+def wrap_without_gpu(
+    original: Callable, self: nn.Module, module: nn.Module, *args: Any, **kwargs: Any
+) -> None:
     """Drops the number of the GPU."""
-
-    @functools.wraps(original)
-    def init(self: nn.Module, module: nn.Module, *args: Any, **kwargs: Any) -> None:
-        kwargs.pop('device_ids', None)
-        original(self, module, *args, **kwargs)
-
-    return init
+    kwargs.pop('device_ids', None)
+    original(self, module, *args, **kwargs)

@@ -5,7 +5,6 @@ a distiller that has no trainable parameters. The repairs change that algorithm
 alone.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,48 +25,40 @@ def be_its_own_module(original: None) -> property:
     return property(lambda self: self)
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmrazor.engine.optimizers.SeparateOptimWrapperConstructor.__call__',
     reason="the parameters of a data-free distiller are in no optimizer. They join the student's",
 )
-def optimize_distiller(original: Callable) -> Callable:
+def optimize_distiller(original: Callable, self: Any, module: nn.Module) -> Any:
     """Adds the distiller's parameters to the student's optimizer."""
-
-    @functools.wraps(original)
-    def build(self: Any, module: nn.Module) -> Any:
-        wrappers = original(self, module)
-        parameters = _distiller_parameters(getattr(module, 'module', module))
-        if parameters:
-            wrappers['architecture'].optimizer.add_param_group({'params': parameters})
-        return wrappers
-
-    return build
+    wrappers = original(self, module)
+    parameters = _distiller_parameters(getattr(module, 'module', module))
+    if parameters:
+        wrappers['architecture'].optimizer.add_param_group({'params': parameters})
+    return wrappers
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmengine.model.MMSeparateDistributedDataParallel.__init__',
     reason='a data-free distiller with parameters is wrapped, and its recorders are not found. '
     'Its gradients are averaged without a wrapper',
 )
-def leave_distiller_unwrapped(original: Callable) -> Callable:
+def leave_distiller_unwrapped(
+    original: Callable, self: Any, module: nn.Module, *args: Any, **kwargs: Any
+) -> None:
     """Wraps all modules except the distiller, whose gradients are averaged by hooks."""
-
-    @functools.wraps(original)
-    def wrap(self: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:
-        parameters = _distiller_parameters(module)
-        if not parameters:
-            original(self, module, *args, **kwargs)
-            return
-        distiller: Any = module.distiller
-        # A placeholder without parameters keeps the order of the modules.
-        module._modules['distiller'] = nn.Identity()
+    parameters = _distiller_parameters(module)
+    if not parameters:
         original(self, module, *args, **kwargs)
-        module._modules['distiller'] = distiller.to(get_device())
-        for parameter in parameters:
-            broadcast(parameter.data)
-            parameter.register_hook(_average)
-
-    return wrap
+        return
+    distiller: Any = module.distiller
+    # A placeholder without parameters keeps the order of the modules.
+    module._modules['distiller'] = nn.Identity()
+    original(self, module, *args, **kwargs)
+    module._modules['distiller'] = distiller.to(get_device())
+    for parameter in parameters:
+        broadcast(parameter.data)
+        parameter.register_hook(_average)
 
 
 def _distiller_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -1,23 +1,17 @@
 """mmrazor's head of DeiT on mmpretrain's transformers."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from .patches import repairs
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmrazor.models.architectures.heads.deit_head.DeiTClsHead.pre_logits',
     reason="mmrazor's DeiT head unpacks three tokens, mmpretrain's backbone gives two",
 )
-def take_two_tokens(original: Callable) -> Callable:
+def take_two_tokens(original: Callable, self: Any, feats: Any) -> Any:
     """Puts a placeholder in front of the two tokens that the head reads."""
-
-    @functools.wraps(original)
-    def pre_logits(self: Any, feats: Any) -> Any:
-        tokens = feats[-1]
-        # The first used to be the patch token, which the head never read.
-        return original(self, [(None, *tokens)] if len(tokens) == 2 else feats)
-
-    return pre_logits
+    tokens = feats[-1]
+    # The first used to be the patch token, which the head never read.
+    return original(self, [(None, *tokens)] if len(tokens) == 2 else feats)

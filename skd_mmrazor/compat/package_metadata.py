@@ -7,7 +7,6 @@ has no setuptools at all.
 """
 
 import copy
-import functools
 import os.path as osp
 import re
 from collections.abc import Callable
@@ -39,47 +38,39 @@ def add_own_name() -> None:
     MODULE2PACKAGE.setdefault('skd_mmrazor', 'skd_mmrazor')
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmengine.config.config._get_package_and_cfg_path',
     'mmengine.hub.hub._get_package_and_cfg_path',
     reason='`skd_mmrazor::….py`, outside of any folder, cannot be the base of a config; and '
     "mmrazor's configs of DeiT and Faster R-CNN build on files that were renamed",
 )
-def find_configs(original: Callable) -> Callable:
+def find_configs(original: Callable, cfg_path: str) -> tuple[str, str]:
     """Finds configs outside of any folder, and renamed configs by their old names."""
-
-    @functools.wraps(original)
-    def get_package_and_cfg_path(cfg_path: str) -> tuple[str, str]:
-        package, separator, path = cfg_path.partition('::')
-        if package == 'skd_mmrazor' and separator and '/' not in path:
-            return package, path
-        package, path = original(cfg_path)
-        starts, renamings = _RENAMED.get(package, ((), ()))
-        for old, new in renamings if path.startswith(starts) else ():
-            path = re.sub(old, new, path)
+    package, separator, path = cfg_path.partition('::')
+    if package == 'skd_mmrazor' and separator and '/' not in path:
         return package, path
+    package, path = original(cfg_path)
+    starts, renamings = _RENAMED.get(package, ((), ()))
+    for old, new in renamings if path.startswith(starts) else ():
+        path = re.sub(old, new, path)
+    return package, path
 
-    return get_package_and_cfg_path
 
-
-@repairs.replacing(
+@repairs.wrapping(
     'mmengine.runner.Runner.build_dataloader',
     'mmengine.runner.FlexibleRunner.build_dataloader',
     reason="`collate_fn=dict(type='default_collate')` in a base of another package: "
     "`default_collate() got an unexpected keyword argument '_scope_'`",
 )
-def leave_scope_out_of_collate_fn(original: Callable) -> staticmethod:
+def leave_scope_out_of_collate_fn(
+    original: Callable, dataloader: Any, *args: Any, **kwargs: Any
+) -> Any:
     """Drops the ``_scope_`` that mmengine writes into such a base."""
-
-    @functools.wraps(original)
-    def build_dataloader(dataloader: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(dataloader, dict) and isinstance(dataloader.get('collate_fn'), dict):
-            dataloader = copy.copy(dataloader)
-            collate_fn = dataloader['collate_fn']
-            dataloader['collate_fn'] = {k: v for k, v in collate_fn.items() if k != '_scope_'}
-        return original(dataloader, *args, **kwargs)
-
-    return staticmethod(build_dataloader)
+    if isinstance(dataloader, dict) and isinstance(dataloader.get('collate_fn'), dict):
+        dataloader = copy.copy(dataloader)
+        collate_fn = dataloader['collate_fn']
+        dataloader['collate_fn'] = {k: v for k, v in collate_fn.items() if k != '_scope_'}
+    return original(dataloader, *args, **kwargs)
 
 
 @repairs.replacing(
@@ -129,23 +120,10 @@ def get_installed_path(package: str) -> str:
     """
     # A module may differ from its distribution (mmcv of mmcv-lite), and an
     # editable install lies outside site-packages: only the import system knows.
-    spec = find_spec(package) or find_spec(package2module(package))
+    spec = find_spec(package)
+    if spec is None:
+        modules = metadata.distribution(package).read_text('top_level.txt') or package
+        spec = find_spec(modules.split()[0])
     if spec is None or spec.origin is None:
         raise metadata.PackageNotFoundError(package)
     return osp.dirname(spec.origin)
-
-
-def package2module(package: str) -> str:
-    """The first module that a distribution installs.
-
-    Args:
-        package (str): Name of a distribution.
-
-    Raises:
-        PackageNotFoundError: The distribution is not installed.
-        ValueError: It does not say which modules it installs.
-    """
-    modules = metadata.distribution(package).read_text('top_level.txt')
-    if not modules:
-        raise ValueError(f'can not infer the module name of {package}')
-    return modules.split()[0]

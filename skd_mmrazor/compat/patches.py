@@ -4,14 +4,15 @@ A change is declared beside the code that makes it, with its reason, so that the
 of ``python -m skd_mmrazor`` always agrees with the code.
 """
 
+import builtins
+import functools
+import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-
-def _always() -> bool:
-    return True
+_UNBOUND = (staticmethod, classmethod)
 
 
 @dataclass
@@ -21,9 +22,11 @@ class Patch:
     Args:
         targets (tuple[str, ...]): Dotted names of what is changed.
         change (Callable): Of a replacement, makes the new attribute from the old
-            one; of an extension, adds to the target and takes no argument.
-        replaces (bool): Whether the targets are attributes that are replaced.
+            one; of a wrapper, is called with the old function and its arguments; of an
+            extension, adds to the target and takes no argument.
         reason (str): What happens without the change.
+        replaces (bool): Whether the targets are attributes that are replaced. Defaults to True.
+        wraps (bool): Whether the change is a wrapper. Defaults to False.
         link (str): The upstream issue. Defaults to none.
         needed (Callable): Whether the installed packages need the change. Defaults to
             always.
@@ -32,10 +35,11 @@ class Patch:
 
     targets: tuple[str, ...]
     change: Callable
-    replaces: bool
     reason: str
+    replaces: bool = True
+    wraps: bool = False
     link: str = ''
-    needed: Callable[[], bool] = _always
+    needed: Callable[[], bool] = lambda: True
     active: bool = False
 
     def apply(self) -> None:
@@ -47,10 +51,22 @@ class Patch:
                 owner_name, _, name = target.rpartition('.')
                 owner = pkgutil.resolve_name(owner_name)
                 # A module may lack a builtin, such as ``open``, until it is replaced.
-                setattr(owner, name, self.change(getattr(owner, name, None)))
+                old = getattr(owner, name, getattr(builtins, name, None))
+                new = _wrap(self.change, old) if self.wraps else self.change(old)
+                # A class method is bound to its class already.
+                kind = type(inspect.getattr_static(owner, name, None))
+                setattr(owner, name, staticmethod(new) if kind in _UNBOUND else new)
         else:
             self.change()
         self.active = True
+
+
+def _wrap(change: Callable, original: Any) -> Callable:
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return change(original, *args, **kwargs)
+
+    return wrapper
 
 
 class Patches(list[Patch]):
@@ -66,7 +82,26 @@ class Patches(list[Patch]):
         Returns:
             Callable: A decorator that leaves the function as it is.
         """
-        return self._declare(targets, True, about)
+
+        def declare(change: Callable) -> Callable:
+            self.append(Patch(targets, change, **about))
+            return change
+
+        return declare
+
+    def wrapping(self, *targets: str, **about: Any) -> Callable[[Callable], Callable]:
+        """Declares a function that is called in the place of others.
+
+        Its first argument is the function that it replaces. The others are those of the call.
+
+        Args:
+            *targets (str): Dotted names of the functions.
+            **about: ``reason``, ``link`` and ``needed`` of :class:`Patch`.
+
+        Returns:
+            Callable: A decorator that leaves the function as it is.
+        """
+        return self.replacing(*targets, wraps=True, **about)
 
     def adding_to(self, *targets: str, **about: Any) -> Callable[[Callable], Callable]:
         """Declares a function that adds to collections, such as a registry.
@@ -78,16 +113,7 @@ class Patches(list[Patch]):
         Returns:
             Callable: A decorator that leaves the function as it is.
         """
-        return self._declare(targets, False, about)
-
-    def _declare(
-        self, targets: tuple[str, ...], replaces: bool, about: dict[str, Any]
-    ) -> Callable[[Callable], Callable]:
-        def declare(change: Callable) -> Callable:
-            self.append(Patch(targets, change, replaces, **about))
-            return change
-
-        return declare
+        return self.replacing(*targets, replaces=False, **about)
 
     def apply(self) -> None:
         """Makes all changes that are needed and have not been made."""

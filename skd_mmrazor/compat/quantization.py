@@ -39,15 +39,19 @@ def import_mmrazor_without_quantization() -> None:
             importlib.import_module(f'mmrazor.{part}')
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmrazor.models.quantizers.base.BaseQuantizer.__init__',
     reason='a quantizer fails later, and does not say that quantization is off',
     link=_ISSUE,
     needed=_cannot_quantize,
 )
-def refuse_quantizers(original: Callable) -> Callable:
+def refuse_quantizers(original: Callable, self: Any, *args: Any, **kwargs: Any) -> NoReturn:
     """Makes building a quantizer an ImportError that says why."""
-    return _refuse
+    raise ImportError(
+        f'{type(self).__name__} cannot be built: skd_mmrazor switched the quantization of mmrazor '
+        f'1.0 off, since torch {torch.__version__} no longer has the torch.ao names that it needs '
+        f'({_ISSUE}).'
+    )
 
 
 @contextlib.contextmanager
@@ -75,11 +79,3 @@ def _old_torch_for_mmrazor() -> Iterator[None]:
     finally:
         importing = False
         mmrazor.digit_version = original
-
-
-def _refuse(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-    raise ImportError(
-        f'{type(self).__name__} cannot be built: skd_mmrazor switched the quantization of mmrazor '
-        f'1.0 off, since torch {torch.__version__} no longer has the torch.ao names that it needs '
-        '(https://github.com/open-mmlab/mmrazor/issues/615).'
-    )

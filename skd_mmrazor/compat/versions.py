@@ -33,7 +33,12 @@ def check_versions() -> None:
     # The last two check mmcv themselves when they are imported, with a less helpful
     # message, so mmcv is checked before them.
     for package in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmrazor'):
-        _check(package, _imported_version(package))
+        wanted, version = SUPPORTED.get(package, ''), _imported_version(package)
+        if not SpecifierSet(wanted).contains(version, prereleases=True):
+            raise ImportError(
+                f'skd_mmrazor needs {package}{wanted}, but {package} {version} is installed: '
+                f'{_remedy(package)}.'
+            )
 
 
 def _imported_version(package: str) -> str:
@@ -53,15 +58,6 @@ def _imported_version(package: str) -> str:
         raise ImportError(
             f'skd_mmrazor cannot import the installed {package} ({error}): {_remedy(package)}.'
         ) from error
-
-
-def _check(package: str, version: str) -> None:
-    wanted = SUPPORTED.get(package, '')
-    if not SpecifierSet(wanted).contains(version, prereleases=True):
-        raise ImportError(
-            f'skd_mmrazor needs {package}{wanted}, but {package} {version} is installed: '
-            f'{_remedy(package)}.'
-        )
 
 
 def _remedy(package: str) -> str:

@@ -5,26 +5,20 @@ add it when they load. Inside another module torch ignores the renamed weights o
 saving, so the prefix stays, and loading adds it a second time.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from .patches import repairs
 
 
-@repairs.replacing(
+@repairs.wrapping(
     'mmpretrain.models.TimmClassifier._add_state_dict_prefix',
     'mmpretrain.models.HuggingFaceClassifier._add_state_dict_prefix',
     reason='a student or teacher of timm or Hugging Face does not load its own checkpoint: resumed '
     'or tested, it is random',
 )
-def add_missing_prefix(original: Callable) -> staticmethod:
+def add_missing_prefix(original: Callable, state_dict: dict, prefix: str, *args: Any) -> None:
     """Adds the prefix, unless the checkpoint was saved with it."""
-
-    @functools.wraps(original)
-    def add(state_dict: dict, prefix: str, *args: Any) -> None:
-        own = [name.startswith(f'{prefix}model.') for name in state_dict if name.startswith(prefix)]
-        if not own or not all(own):
-            original(state_dict, prefix, *args)
-
-    return staticmethod(add)
+    own = [name.startswith(f'{prefix}model.') for name in state_dict if name.startswith(prefix)]
+    if not own or not all(own):
+        original(state_dict, prefix, *args)

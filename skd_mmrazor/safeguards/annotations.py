@@ -6,7 +6,6 @@ that is no class fails in the loss, on a GPU as a device-side assert, and none o
 the errors names the file or the line.
 """
 
-import functools
 from collections.abc import Callable
 
 from mmengine.fileio import list_from_file
@@ -15,42 +14,34 @@ from mmpretrain.datasets import CustomDataset
 from ..compat.patches import safeguards
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmpretrain.datasets.CustomDataset.load_data_list',
     reason='an annotation file can name any file of the machine (`../../etc/passwd 3`), or a label '
     'that is no class. An error names the file and the line',
 )
-def check_annotations(original: Callable) -> Callable:
+def check_annotations(original: Callable, self: CustomDataset) -> list[dict]:
     """Checks each line of an annotation file of ``CustomDataset`` and ``ImageNet``."""
-
-    @functools.wraps(original)
-    def load_data_list(self: CustomDataset) -> list[dict]:
-        if self.ann_file:
-            _check(self)
+    if not self.ann_file:
         return original(self)
-
-    return load_data_list
-
-
-def _check(dataset: CustomDataset) -> None:
     try:
-        lines = list_from_file(dataset.ann_file)
+        lines = list_from_file(self.ann_file)
     except UnicodeDecodeError as error:
-        raise ValueError(f'{dataset.ann_file!r}: {error}, expected a text in UTF-8.') from error
+        raise ValueError(f'{self.ann_file!r}: {error}, expected a text in UTF-8.') from error
     if not lines:
-        raise ValueError(f'{dataset.ann_file!r} is empty, expected a line for each sample.')
-    classes = len(dataset.CLASSES) if dataset.CLASSES else float('inf')
-    has_folder = bool(dataset.img_prefix)
+        raise ValueError(f'{self.ann_file!r} is empty, expected a line for each sample.')
+    classes = len(self.CLASSES) if self.CLASSES else float('inf')
+    has_folder = bool(self.img_prefix)
     for number, line in enumerate(lines, 1):
-        path, label = line.strip().rpartition(' ')[::2] if dataset.with_label else (line, '0')
+        path, label = line.strip().rpartition(' ')[::2] if self.with_label else (line, '0')
         # ASCII digits alone: int() takes '1_0', ' +1' and other alphabets.
         is_label = label.isascii() and label.isdigit() and float(label) < classes
         if not (path and is_label) or '\0' in path or (has_folder and _leaves_folder(path)):
-            wanted = f' and a label from 0 to {classes - 1}' if dataset.with_label else ''
+            wanted = f' and a label from 0 to {classes - 1}' if self.with_label else ''
             raise ValueError(
-                f'{dataset.ann_file!r}, line {number}: {line[:200]!r}, expected a path inside '
-                f'{dataset.img_prefix!r}{wanted}.'
+                f'{self.ann_file!r}, line {number}: {line[:200]!r}, expected a path inside '
+                f'{self.img_prefix!r}{wanted}.'
             )
+    return original(self)
 
 
 def _leaves_folder(path: str) -> bool:

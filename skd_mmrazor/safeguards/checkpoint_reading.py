@@ -7,7 +7,6 @@ have: three megabytes can ask for three gigabytes.
 """
 
 import contextlib
-import functools
 import os
 import pickle
 import re
@@ -48,43 +47,38 @@ def reading(filename: str) -> Iterator[None]:
         ) from error
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmengine.runner.CheckpointLoader.load_checkpoint',
     reason='a damaged file is an error without its name, a small file can unpack to gigabytes, and '
     "resuming executes the text in `meta['config']`. All loading passes here",
 )
-def read_checkpoint_safely(original: Callable) -> staticmethod:
+def read_checkpoint_safely(original: Callable, filename: str, *args: Any, **kwargs: Any) -> dict:
     """Checks a file before and after it is read, and names it in errors.
 
     ``load_from``, ``resume``, ``teacher_ckpt`` and ``init_cfg=dict(type='Pretrained')``
     all read their checkpoints so, and so does ``FlexibleRunner``.
     """
-
-    @functools.wraps(original)
-    def load_checkpoint(filename: str, *args: Any, **kwargs: Any) -> dict:
-        with reading(filename):
-            checkpoint = original(filename, *args, **kwargs)
-            is_dict = isinstance(checkpoint, dict)
-            state = checkpoint.get('state_dict', checkpoint) if is_dict else checkpoint
-            if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-                raise TypeError(f'{reprlib.repr(state)} is no dict of weights by their names')
-        if isinstance(checkpoint.get('meta'), dict):
-            # To find the number of GPUs of an old format, mmengine executes it.
-            checkpoint['meta'].pop('config', None)
-        return checkpoint
-
-    return staticmethod(load_checkpoint)
+    with reading(filename):
+        checkpoint = original(filename, *args, **kwargs)
+        is_dict = isinstance(checkpoint, dict)
+        state = checkpoint.get('state_dict', checkpoint) if is_dict else checkpoint
+        if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+            raise TypeError(f'{reprlib.repr(state)} is no dict of weights by their names')
+    if isinstance(checkpoint.get('meta'), dict):
+        # To find the number of GPUs of an old format, mmengine executes it.
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmengine.runner.checkpoint.load_url',
     reason='a checkpoint that comes by URL can run code: `torch.hub` loads it with '
     '`weights_only=False`',
     needed=loads_weights_only,
 )
-def load_weights_only_by_url(original: Callable) -> Callable:
+def load_weights_only_by_url(original: Callable, *args: Any, **kwargs: Any) -> Any:
     """Puts downloaded checkpoints under the rule for local files."""
-    return functools.partial(original, weights_only=True)
+    return original(*args, weights_only=True, **kwargs)
 
 
 def _check_size(path: str) -> None:

@@ -6,7 +6,6 @@ in between, a run with ``max_keep_ckpts=1`` has none left.
 """
 
 import contextlib
-import functools
 import os
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -23,35 +22,28 @@ from ..utils.files import write_beside
 OUTDATED = 'outdated_checkpoints'
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmengine.fileio.LocalBackend.put',
     reason='a checkpoint is written in place: of a run that is killed meanwhile, neither the old '
     'nor the new one is whole',
 )
-def put_whole(original: Callable) -> Callable:
+def put_whole(
+    original: Callable, self: LocalBackend, obj: bytes, filepath: str | os.PathLike
+) -> None:
     """Writes a file beside its place and moves it there. Other storage is left alone."""
-
-    @functools.wraps(original)
-    def put(self: LocalBackend, obj: bytes, filepath: str | os.PathLike) -> None:
-        with write_beside(filepath) as part:
-            original(self, obj, part)
-
-    return put
+    with write_beside(filepath) as part:
+        original(self, obj, part)
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmengine.hooks.checkpoint_hook.open',
     reason='the file `last_checkpoint` is written in place',
 )
-def open_whole(original: None) -> Callable:
+@contextlib.contextmanager
+def open_whole(original: Callable, path: str, mode: str) -> Iterator[IO]:
     """Takes the place of ``open`` where the hook writes ``last_checkpoint``."""
-
-    @contextlib.contextmanager
-    def open_beside(path: str, mode: str) -> Iterator[IO]:
-        with write_beside(path) as part, open(part, mode) as file:
-            yield file
-
-    return open_beside
+    with write_beside(path) as part, open(part, mode) as file:
+        yield file
 
 
 class _RemoveLater:
@@ -89,27 +81,24 @@ def remove_outdated(backend: Any, message_hub: MessageHub) -> None:
     message_hub.update_info(OUTDATED, [])
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmengine.hooks.CheckpointHook._save_checkpoint_with_step',
     'mmengine.hooks.CheckpointHook._save_best_checkpoint',
     reason='outdated checkpoints are removed before the new one is saved',
 )
-def remove_last(original: Callable) -> Callable:
+def remove_last(
+    original: Callable, self: CheckpointHook, runner: Runner, *args: Any, **kwargs: Any
+) -> None:
     """Removes outdated checkpoints once the new one is in place."""
-
-    @functools.wraps(original)
-    def save(self: CheckpointHook, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        backend = getattr(self, 'file_backend', None)
-        # A validation without training has set up no storage. Saving the best checkpoint
-        # saves the last one within the same call.
-        if backend is None or isinstance(backend, _RemoveLater):
-            original(self, runner, *args, **kwargs)
-            return
-        self.file_backend = _RemoveLater(backend, runner.message_hub)
-        try:
-            original(self, runner, *args, **kwargs)
-            remove_outdated(backend, runner.message_hub)
-        finally:
-            self.file_backend = backend
-
-    return save
+    backend = getattr(self, 'file_backend', None)
+    # A validation without training has set up no storage. Saving the best checkpoint
+    # saves the last one within the same call.
+    if backend is None or isinstance(backend, _RemoveLater):
+        original(self, runner, *args, **kwargs)
+        return
+    self.file_backend = _RemoveLater(backend, runner.message_hub)
+    try:
+        original(self, runner, *args, **kwargs)
+        remove_outdated(backend, runner.message_hub)
+    finally:
+        self.file_backend = backend

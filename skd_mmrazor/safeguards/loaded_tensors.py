@@ -47,21 +47,19 @@ class LoadedTensors:
                 not.
         """
         tensors = {name: pair for name, pair in self._before.items() if name.startswith(prefix)}
-        missing = [
-            name for name, (tensor, version) in tensors.items() if tensor._version == version
-        ]
-        if not missing:
+        loaded = {name for name, (tensor, version) in tensors.items() if tensor._version > version}
+        missing = next((name for name in tensors if name not in loaded), None)
+        if missing is None:
             return
+        module = describe(self._model.get_submodule(prefix.rstrip('.')))
         expected = 'all were' if whole else 'some of two or more dimensions were'
         message = (
-            f'{self.key} does not fit the {part} '
-            f'({describe(self._model.get_submodule(prefix.rstrip(".")))}): '
-            f'{len(tensors) - len(missing)} of its {len(tensors)} parameters and buffers fit, '
-            f'{expected} expected. The first that does not fit is {missing[0]!r}'
-            f'{self._explain(missing[0], prefix, checkpoint)}.'
+            f'{self.key} does not fit the {part} ({module}): {len(loaded)} of its {len(tensors)} '
+            f'parameters and buffers fit, {expected} expected. The first that does not fit is '
+            f'{missing!r}{self._explain(missing, prefix, checkpoint)}.'
         )
         weights = {name for name, (tensor, _) in tensors.items() if tensor.dim() > 1}
-        if whole or (weights or tensors.keys()) <= set(missing):
+        if whole or loaded.isdisjoint(weights or tensors):
             raise ValueError(message)
         print_log(message, 'current', logging.WARNING)
 

@@ -1,6 +1,5 @@
 """Refuses configs of mmrazor 0.x, which mmrazor 1.x cannot read."""
 
-import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -16,26 +15,21 @@ _OLD_TYPE = re.compile(
 )
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmengine.config.Config.fromfile',
     reason='a config of mmrazor 0.x ends in an error about a missing key of mmengine',
 )
-def refuse_old_configs(original: Callable) -> Callable:
+def refuse_old_configs(original: Callable, filename: Any, *args: Any, **kwargs: Any) -> Config:
     """Says what the parts of the config are called in mmrazor 1.x."""
-
-    @functools.wraps(original)
-    def fromfile(filename: Any, *args: Any, **kwargs: Any) -> Config:
-        cfg = original(filename, *args, **kwargs)
-        for key in ('algorithm', 'model'):
-            if old := _OLD_TYPE.search(repr(cfg.get(key))):
-                raise ValueError(
-                    f'{str(filename)!r}: {key} has type={old[1]!r} of mmrazor 0.x, expected a '
-                    'config of mmrazor 1.x, in which algorithm is model=dict(type='
-                    "'SingleTeacherDistill'), its architecture.model is architecture, "
-                    'distiller.teacher is teacher, and distiller.components are the recorders, '
-                    'distill_losses and loss_forward_mappings of the distiller; '
-                    'docs/mmrazor_0x.md shows one converted.'
-                )
-        return cfg
-
-    return fromfile
+    cfg = original(filename, *args, **kwargs)
+    for key in ('algorithm', 'model'):
+        if old := _OLD_TYPE.search(repr(cfg.get(key))):
+            raise ValueError(
+                f'{str(filename)!r}: {key} has type={old[1]!r} of mmrazor 0.x, expected a '
+                'config of mmrazor 1.x, in which algorithm is model=dict(type='
+                "'SingleTeacherDistill'), its architecture.model is architecture, "
+                'distiller.teacher is teacher, and distiller.components are the recorders, '
+                'distill_losses and loss_forward_mappings of the distiller; '
+                'docs/mmrazor_0x.md shows one converted.'
+            )
+    return cfg

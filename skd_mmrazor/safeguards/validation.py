@@ -7,18 +7,18 @@ trained ones are kept as the average.
 """
 
 from collections.abc import Callable
-from functools import partialmethod
+from typing import Any
 
 from ..compat.patches import safeguards
 from ..engine.runner.frozen_teacher_val_loop import validate, validate_teacher
 
 
-@safeguards.replacing(
+@safeguards.wrapping(
     'mmrazor.engine.SingleTeacherDistillValLoop.run',
     reason='`before_val_epoch` is called twice, so that `EMAHook` trains the average from the '
     'first validation on. `FrozenTeacherValLoop` does not need it',
     link='https://github.com/open-mmlab/mmrazor/pull/421',
 )
-def validate_once_for_the_hooks(original: Callable) -> partialmethod:
+def validate_once_for_the_hooks(original: Callable, self: Any) -> dict:
     """Calls each hook once, and returns the metrics."""
-    return partialmethod(validate, validate_teacher)
+    return validate(self, validate_teacher)

@@ -28,7 +28,6 @@ def test_finds_packages():
 def test_finds_a_module_of_another_name():
     import cv2
 
-    assert package_metadata.package2module('opencv-python') == 'cv2'
     path = package_metadata.get_installed_path('opencv-python')
     assert path == osp.dirname(cv2.__file__)
 
