@@ -151,6 +151,7 @@ def test_the_table_says_what_is_made_here():
     rows = re.findall(r'^\| (repair|opt-in) \| ([a-z ]+) \|', output, re.MULTILINE)
     assert len(rows) == len(repairs) + len(safeguards)
     for (kind, state), patch in zip(rows, [*repairs, *safeguards], strict=True):
+        assert patch.reason, patch.targets
         made = 'yes' if kind == 'repair' else 'only when imported'
         assert state == (made if patch.needed() or patch.active else 'not needed'), patch.targets
 

@@ -23,9 +23,11 @@ def check_if(
 
 @repairs.wrapping(
     *(f'mmrazor.models.{name}.__init__' for name in ALGORITHMS),
-    reason="with SKD, the teacher's own `data_preprocessor` and the student's are silently "
-    'ignored. Algorithms without SKD are left alone',
 )
 def check_with_skd(*call: Any, **arguments: Any) -> None:
-    """Applies or refuses the ignored settings of an algorithm with a simplifier."""
+    """Applies or refuses the ignored settings of an algorithm with a simplifier.
+
+    Why: with SKD, the teacher's own `data_preprocessor` and the student's are silently ignored.
+    Algorithms without SKD are left alone.
+    """
     check_if(True, *call, **arguments)

@@ -23,13 +23,15 @@ def loads_weights_only() -> bool:
 
 @repairs.adding_to(
     'torch.serialization.get_safe_globals()',
-    reason='a run cannot be resumed: `Unsupported global: …HistoryBuffer`. Only the classes that '
-    'mmengine saves are allowed; `weights_only` stays on',
     link='https://github.com/open-mmlab/mmengine/issues/1655',
     needed=loads_weights_only,
 )
 def allow_mmengine_checkpoints() -> None:
-    """Allows the classes that mmengine saves, and no others."""
+    """Allows the classes that mmengine saves, and no others.
+
+    Why: a run cannot be resumed: `Unsupported global: …HistoryBuffer`. Only the classes that
+    mmengine saves are allowed; `weights_only` stays on.
+    """
     reconstruct = np.zeros(0).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')]

@@ -20,14 +20,15 @@ def _has_no_accelerator() -> bool:
 
 @repairs.wrapping(
     'mmengine.dist.utils._init_dist_pytorch',
-    reason='`--launcher pytorch` on CPUs: `Found no NVIDIA driver`. The backend `nccl` becomes '
-    '`gloo`',
     needed=_has_no_accelerator,
 )
 def init_without_gpu(
     original: Callable, backend: str, init_backend: str = 'torch', **kwargs: Any
 ) -> None:
-    """Starts the process group without choosing a GPU."""
+    """Starts the process group without choosing a GPU.
+
+    Why: `--launcher pytorch` on CPUs: `Found no NVIDIA driver`. The backend `nccl` becomes `gloo`.
+    """
     if init_backend != 'torch':
         original(backend, init_backend=init_backend, **kwargs)
         return
@@ -37,12 +38,14 @@ def init_without_gpu(
 
 @repairs.wrapping(
     'mmengine.model.MMDistributedDataParallel.__init__',
-    reason='the runner passes the number of a GPU, which DDP refuses on CPUs',
     needed=_has_no_accelerator,
 )
 def wrap_without_gpu(
     original: Callable, self: nn.Module, module: nn.Module, *args: Any, **kwargs: Any
 ) -> None:
-    """Drops the number of the GPU."""
+    """Drops the number of the GPU.
+
+    Why: the runner passes the number of a GPU, which DDP refuses on CPUs.
+    """
     kwargs.pop('device_ids', None)
     original(self, module, *args, **kwargs)

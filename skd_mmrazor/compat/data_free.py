@@ -15,22 +15,21 @@ from torch import Tensor, nn
 from .patches import repairs
 
 
-@repairs.replacing(
-    'mmrazor.models.architectures.generators.base_generator.BaseGenerator.module',
-    reason="data-free distillation in one process: `'DAFLGenerator' object has no attribute "
-    "'module'`",
-)
+@repairs.replacing('mmrazor.models.architectures.generators.base_generator.BaseGenerator.module')
 def be_its_own_module(original: None) -> property:
-    """Lets a generator that is not wrapped answer as a wrapped one does."""
+    """Lets a generator that is not wrapped answer as a wrapped one does.
+
+    Why: data-free distillation in one process: `'DAFLGenerator' object has no attribute 'module'`.
+    """
     return property(lambda self: self)
 
 
-@repairs.wrapping(
-    'mmrazor.engine.optimizers.SeparateOptimWrapperConstructor.__call__',
-    reason="the parameters of a data-free distiller are in no optimizer. They join the student's",
-)
+@repairs.wrapping('mmrazor.engine.optimizers.SeparateOptimWrapperConstructor.__call__')
 def optimize_distiller(original: Callable, self: Any, module: nn.Module) -> Any:
-    """Adds the distiller's parameters to the student's optimizer."""
+    """Adds the distiller's parameters to the student's optimizer.
+
+    Why: the parameters of a data-free distiller are in no optimizer. They join the student's.
+    """
     wrappers = original(self, module)
     parameters = _distiller_parameters(getattr(module, 'module', module))
     if parameters:
@@ -38,15 +37,15 @@ def optimize_distiller(original: Callable, self: Any, module: nn.Module) -> Any:
     return wrappers
 
 
-@repairs.wrapping(
-    'mmengine.model.MMSeparateDistributedDataParallel.__init__',
-    reason='a data-free distiller with parameters is wrapped, and its recorders are not found. '
-    'Its gradients are averaged without a wrapper',
-)
+@repairs.wrapping('mmengine.model.MMSeparateDistributedDataParallel.__init__')
 def leave_distiller_unwrapped(
     original: Callable, self: Any, module: nn.Module, *args: Any, **kwargs: Any
 ) -> None:
-    """Wraps all modules except the distiller, whose gradients are averaged by hooks."""
+    """Wraps all modules except the distiller, whose gradients are averaged by hooks.
+
+    Why: a data-free distiller with parameters is wrapped, and its recorders are not found. Its
+    gradients are averaged without a wrapper.
+    """
     parameters = _distiller_parameters(module)
     if not parameters:
         original(self, module, *args, **kwargs)

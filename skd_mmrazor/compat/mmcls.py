@@ -35,13 +35,15 @@ _ISSUE = 'https://github.com/open-mmlab/mmrazor/issues/546'
     'sys.meta_path',
     'mmengine.config.utils.MODULE2PACKAGE',
     'the registries of mmpretrain (scope `mmcls`)',
-    reason="`No module named 'mmcls'` from mmrazor's classification configs, in bases, `cfg_path`, "
-    'types, scopes and imports. The name means mmpretrain',
     link=_ISSUE,
     needed=lambda: find_spec('mmcls') is None,
 )
 def alias_mmcls() -> None:
-    """Makes every use of the name ``mmcls`` mean mmpretrain."""
+    """Makes every use of the name ``mmcls`` mean mmpretrain.
+
+    Why: `No module named 'mmcls'` from mmrazor's classification configs, in bases, `cfg_path`,
+    types, scopes and imports. The name means mmpretrain.
+    """
     sys.meta_path.append(_MMClsFinder())
     MODULE2PACKAGE['mmcls'] = 'mmpretrain'
     for registry in vars(importlib.import_module('mmpretrain.registry')).values():
@@ -59,9 +61,6 @@ def alias_mmcls() -> None:
 @repairs.adding_to(
     'mmrazor.registry.MODELS (`ClsDataPreprocessor`)',
     'mmpretrain.registry (`PackClsInputs`, `ClsVisualizer`, `LinearReduction`)',
-    reason="mmrazor's BYOT config: `ClsDataPreprocessor is not in the mmrazor::model registry`, "
-    '`PackClsInputs is not in the mmpretrain::transform registry`; configs dumped by mmcls: '
-    '`ClsVisualizer is not in the mmpretrain::visualizer registry`',
     link=_ISSUE,
 )
 def register_names_of_mmcls() -> None:
@@ -70,6 +69,10 @@ def register_names_of_mmcls() -> None:
     mmcls gave the scope of its ``ClsDataPreprocessor``; mmpretrain leaves it out, so
     that an ``mmcls.ImageClassifier`` inside ``_scope_='mmrazor'`` cannot be built.
     The other classes were renamed.
+
+    Why: mmrazor's BYOT config: `ClsDataPreprocessor is not in the mmrazor::model registry`,
+    `PackClsInputs is not in the mmpretrain::transform registry`; configs dumped by mmcls:
+    `ClsVisualizer is not in the mmpretrain::visualizer registry`.
     """
     # Not at the top: mmrazor.registry finds its parents once mmcls has an alias.
     from mmpretrain import registry

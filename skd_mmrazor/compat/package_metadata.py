@@ -29,23 +29,25 @@ _RENAMED: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
 }
 
 
-@repairs.adding_to(
-    'mmengine.config.utils.MODULE2PACKAGE (`skd_mmrazor`)',
-    reason='`skd_mmrazor::digits/….py` cannot be the base of a config',
-)
+@repairs.adding_to('mmengine.config.utils.MODULE2PACKAGE (`skd_mmrazor`)')
 def add_own_name() -> None:
-    """Adds this package to those whose names may precede ``::``."""
+    """Adds this package to those whose names may precede ``::``.
+
+    Why: `skd_mmrazor::digits/….py` cannot be the base of a config.
+    """
     MODULE2PACKAGE.setdefault('skd_mmrazor', 'skd_mmrazor')
 
 
 @repairs.wrapping(
     'mmengine.config.config._get_package_and_cfg_path',
     'mmengine.hub.hub._get_package_and_cfg_path',
-    reason='`skd_mmrazor::….py`, outside of any folder, cannot be the base of a config; and '
-    "mmrazor's configs of DeiT and Faster R-CNN build on files that were renamed",
 )
 def find_configs(original: Callable, cfg_path: str) -> tuple[str, str]:
-    """Finds configs outside of any folder, and renamed configs by their old names."""
+    """Finds configs outside of any folder, and renamed configs by their old names.
+
+    Why: `skd_mmrazor::….py`, outside of any folder, cannot be the base of a config; and mmrazor's
+    configs of DeiT and Faster R-CNN build on files that were renamed.
+    """
     package, separator, path = cfg_path.partition('::')
     if package == 'skd_mmrazor' and separator and '/' not in path:
         return package, path
@@ -59,13 +61,15 @@ def find_configs(original: Callable, cfg_path: str) -> tuple[str, str]:
 @repairs.wrapping(
     'mmengine.runner.Runner.build_dataloader',
     'mmengine.runner.FlexibleRunner.build_dataloader',
-    reason="`collate_fn=dict(type='default_collate')` in a base of another package: "
-    "`default_collate() got an unexpected keyword argument '_scope_'`",
 )
 def leave_scope_out_of_collate_fn(
     original: Callable, dataloader: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """Drops the ``_scope_`` that mmengine writes into such a base."""
+    """Drops the ``_scope_`` that mmengine writes into such a base.
+
+    Why: `collate_fn=dict(type='default_collate')` in a base of another package: `default_collate()
+    got an unexpected keyword argument '_scope_'`.
+    """
     if isinstance(dataloader, dict) and isinstance(dataloader.get('collate_fn'), dict):
         dataloader = copy.copy(dataloader)
         collate_fn = dataloader['collate_fn']
@@ -82,13 +86,15 @@ def leave_scope_out_of_collate_fn(
     'mmengine.utils.package_utils.get_installed_path',
     'mmengine.config.config.get_installed_path',
     'mmengine.hub.hub.get_installed_path',
-    reason="`No module named 'pkg_resources'` when a `package::config.py` is resolved, with "
-    'setuptools ≥ 82 or none. The standard library answers',
     link='https://setuptools.pypa.io/en/stable/history.html#v82-0-0',
     needed=lambda: find_spec('pkg_resources') is None,
 )
 def answer_by_importlib(original: Callable) -> Callable:
-    """Replaces it by the function of the same name in this module."""
+    """Replaces it by the function of the same name in this module.
+
+    Why: `No module named 'pkg_resources'` when a `package::config.py` is resolved, with setuptools
+    ≥ 82 or none. The standard library answers.
+    """
     return globals()[original.__name__]
 
 

@@ -1,7 +1,7 @@
 """Declares and makes all changes to other packages.
 
-A change is declared beside the code that makes it, with its reason, so that the table
-of ``python -m skd_mmrazor`` always agrees with the code.
+A change is declared beside the code that makes it, with its reason at the end of its
+docstring, so that the table of ``python -m skd_mmrazor`` always agrees with the code.
 """
 
 import builtins
@@ -24,7 +24,6 @@ class Patch:
         change (Callable): Of a replacement, makes the new attribute from the old
             one; of a wrapper, is called with the old function and its arguments; of an
             extension, adds to the target and takes no argument.
-        reason (str): What happens without the change.
         replaces (bool): Whether the targets are attributes that are replaced. Defaults to True.
         wraps (bool): Whether the change is a wrapper. Defaults to False.
         link (str): The upstream issue. Defaults to none.
@@ -35,12 +34,17 @@ class Patch:
 
     targets: tuple[str, ...]
     change: Callable
-    reason: str
     replaces: bool = True
     wraps: bool = False
     link: str = ''
     needed: Callable[[], bool] = lambda: True
     active: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What happens without the change: what its docstring says after ``Why:``."""
+        reason = (self.change.__doc__ or '').partition('Why: ')[2]
+        return ' '.join(reason.split()).removesuffix('.')
 
     def apply(self) -> None:
         """Makes the change, once, where it is needed."""
@@ -77,7 +81,7 @@ class Patches(list[Patch]):
 
         Args:
             *targets (str): Dotted names of the attributes.
-            **about: ``reason``, ``link`` and ``needed`` of :class:`Patch`.
+            **about: ``link`` and ``needed`` of :class:`Patch`.
 
         Returns:
             Callable: A decorator that leaves the function as it is.
@@ -96,7 +100,7 @@ class Patches(list[Patch]):
 
         Args:
             *targets (str): Dotted names of the functions.
-            **about: ``reason``, ``link`` and ``needed`` of :class:`Patch`.
+            **about: ``link`` and ``needed`` of :class:`Patch`.
 
         Returns:
             Callable: A decorator that leaves the function as it is.
@@ -108,7 +112,7 @@ class Patches(list[Patch]):
 
         Args:
             *targets (str): The collections, for the table.
-            **about: ``reason``, ``link`` and ``needed`` of :class:`Patch`.
+            **about: ``link`` and ``needed`` of :class:`Patch`.
 
         Returns:
             Callable: A decorator that leaves the function as it is.

@@ -26,13 +26,15 @@ def _cannot_quantize() -> bool:
 
 @repairs.adding_to(
     'mmrazor.digit_version (while mmrazor is imported)',
-    reason='`import mmrazor.models` fails on torch ≥ 2.0: ``ImportError: `torch>=1.13` is not '
-    'installed properly``. mmrazor is imported without its quantization',
     link=_ISSUE,
     needed=_cannot_quantize,
 )
 def import_mmrazor_without_quantization() -> None:
-    """Imports mmrazor on the path that it has for torch < 1.13."""
+    """Imports mmrazor on the path that it has for torch < 1.13.
+
+    Why: `import mmrazor.models` fails on torch ≥ 2.0: ``ImportError: `torch>=1.13` is not installed
+    properly``. mmrazor is imported without its quantization.
+    """
     importlib.import_module('mmpretrain.models')
     with _old_torch_for_mmrazor():
         for part in ('models', 'engine', 'datasets', 'structures'):
@@ -41,12 +43,14 @@ def import_mmrazor_without_quantization() -> None:
 
 @repairs.wrapping(
     'mmrazor.models.quantizers.base.BaseQuantizer.__init__',
-    reason='a quantizer fails later, and does not say that quantization is off',
     link=_ISSUE,
     needed=_cannot_quantize,
 )
 def refuse_quantizers(original: Callable, self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-    """Makes building a quantizer an ImportError that says why."""
+    """Makes building a quantizer an ImportError that says why.
+
+    Why: a quantizer fails later, and does not say that quantization is off.
+    """
     raise ImportError(
         f'{type(self).__name__} cannot be built: skd_mmrazor switched the quantization of mmrazor '
         f'1.0 off, since torch {torch.__version__} no longer has the torch.ao names that it needs '

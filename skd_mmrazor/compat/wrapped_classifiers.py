@@ -14,11 +14,13 @@ from .patches import repairs
 @repairs.wrapping(
     'mmpretrain.models.TimmClassifier._add_state_dict_prefix',
     'mmpretrain.models.HuggingFaceClassifier._add_state_dict_prefix',
-    reason='a student or teacher of timm or Hugging Face does not load its own checkpoint: resumed '
-    'or tested, it is random',
 )
 def add_missing_prefix(original: Callable, state_dict: dict, prefix: str, *args: Any) -> None:
-    """Adds the prefix, unless the checkpoint was saved with it."""
+    """Adds the prefix, unless the checkpoint was saved with it.
+
+    Why: a student or teacher of timm or Hugging Face does not load its own checkpoint: resumed or
+    tested, it is random.
+    """
     own = [name.startswith(f'{prefix}model.') for name in state_dict if name.startswith(prefix)]
     if not own or not all(own):
         original(state_dict, prefix, *args)

@@ -14,13 +14,13 @@ from mmpretrain.datasets import CustomDataset
 from ..compat.patches import safeguards
 
 
-@safeguards.wrapping(
-    'mmpretrain.datasets.CustomDataset.load_data_list',
-    reason='an annotation file can name any file of the machine (`../../etc/passwd 3`), or a label '
-    'that is no class. An error names the file and the line',
-)
+@safeguards.wrapping('mmpretrain.datasets.CustomDataset.load_data_list')
 def check_annotations(original: Callable, self: CustomDataset) -> list[dict]:
-    """Checks each line of an annotation file of ``CustomDataset`` and ``ImageNet``."""
+    """Checks each line of an annotation file of ``CustomDataset`` and ``ImageNet``.
+
+    Why: an annotation file can name any file of the machine (`../../etc/passwd 3`), or a label that
+    is no class. An error names the file and the line.
+    """
     if not self.ann_file:
         return original(self)
     try:

@@ -47,15 +47,15 @@ def _get_parts(model: Any) -> dict[str, str]:
     return parts | {f'teacher {name!r}': f'teachers.{name}.' for name in several}
 
 
-@safeguards.wrapping(
-    'mmengine.runner.Runner.load_checkpoint',
-    reason='a checkpoint that does not fit leaves the model random, with a warning. The runner of '
-    'a distillation also gets `SimplifierMigrationHook`',
-)
+@safeguards.wrapping('mmengine.runner.Runner.load_checkpoint')
 def load_what_fits(
     original: Callable, self: Runner, filename: str, *args: Any, **kwargs: Any
 ) -> dict:
-    """Checks what ``load_from``, testing and resuming have loaded."""
+    """Checks what ``load_from``, testing and resuming have loaded.
+
+    Why: a checkpoint that does not fit leaves the model random, with a warning. The runner of a
+    distillation also gets `SimplifierMigrationHook`.
+    """
     model: Any = self.model
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
@@ -77,14 +77,14 @@ def load_what_fits(
     return checkpoint
 
 
-@safeguards.wrapping(
-    'mmengine.runner.Runner.resume',
-    reason='a run resumes with whatever fits, and errors do not name the file',
-)
+@safeguards.wrapping('mmengine.runner.Runner.resume')
 def resume_whole_model(
     original: Callable, self: Runner, filename: str, *args: Any, **kwargs: Any
 ) -> None:
-    """Expects all of the model, and names the file in errors."""
+    """Expects all of the model, and names the file in errors.
+
+    Why: a run resumes with whatever fits, and errors do not name the file.
+    """
     # mmengine sets it only where the config says so, and what is loaded later is no resume.
     before, self._resume = self._resume, True
     try:
@@ -100,13 +100,13 @@ def resume_whole_model(
         self._resume = before
 
 
-@safeguards.wrapping(
-    'mmengine.model.weight_init.PretrainedInit.__call__',
-    reason="`init_cfg=dict(type='Pretrained')` of which nothing fits leaves the module random, "
-    'with a warning',
-)
+@safeguards.wrapping('mmengine.model.weight_init.PretrainedInit.__call__')
 def initialize_with_what_fits(original: Callable, self: PretrainedInit, module: nn.Module) -> None:
-    """Expects some weight of the module."""
+    """Expects some weight of the module.
+
+    Why: `init_cfg=dict(type='Pretrained')` of which nothing fits leaves the module random, with a
+    warning.
+    """
     tensors = LoadedTensors(module, f'init_cfg.checkpoint={self.checkpoint!r}')
     try:
         original(self, module)
@@ -121,10 +121,12 @@ _DISTILL = 'mmrazor.models.algorithms.distill.configurable'
 @safeguards.wrapping(
     f'{_DISTILL}.single_teacher_distill.load_checkpoint',
     f'{_DISTILL}.datafree_distillation.load_checkpoint',
-    reason='a `teacher_ckpt` of another architecture leaves the teacher random, with a warning',
 )
 def load_teachers_whole(original: Callable, model: nn.Module, filename: str) -> dict:
-    """Expects all of a teacher."""
+    """Expects all of a teacher.
+
+    Why: a `teacher_ckpt` of another architecture leaves the teacher random, with a warning.
+    """
     # Data-free algorithms call it ckpt_path.
     key = f'model.teacher_ckpt={filename!r}'
     try:

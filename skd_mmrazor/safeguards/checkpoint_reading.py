@@ -47,16 +47,15 @@ def reading(filename: str) -> Iterator[None]:
         ) from error
 
 
-@safeguards.wrapping(
-    'mmengine.runner.CheckpointLoader.load_checkpoint',
-    reason='a damaged file is an error without its name, a small file can unpack to gigabytes, and '
-    "resuming executes the text in `meta['config']`. All loading passes here",
-)
+@safeguards.wrapping('mmengine.runner.CheckpointLoader.load_checkpoint')
 def read_checkpoint_safely(original: Callable, filename: str, *args: Any, **kwargs: Any) -> dict:
     """Checks a file before and after it is read, and names it in errors.
 
     ``load_from``, ``resume``, ``teacher_ckpt`` and ``init_cfg=dict(type='Pretrained')``
     all read their checkpoints so, and so does ``FlexibleRunner``.
+
+    Why: a damaged file is an error without its name, a small file can unpack to gigabytes, and
+    resuming executes the text in `meta['config']`. All loading passes here.
     """
     with reading(filename):
         checkpoint = original(filename, *args, **kwargs)
@@ -72,12 +71,14 @@ def read_checkpoint_safely(original: Callable, filename: str, *args: Any, **kwar
 
 @safeguards.wrapping(
     'mmengine.runner.checkpoint.load_url',
-    reason='a checkpoint that comes by URL can run code: `torch.hub` loads it with '
-    '`weights_only=False`',
     needed=loads_weights_only,
 )
 def load_weights_only_by_url(original: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Puts downloaded checkpoints under the rule for local files."""
+    """Puts downloaded checkpoints under the rule for local files.
+
+    Why: a checkpoint that comes by URL can run code: `torch.hub` loads it with
+    `weights_only=False`.
+    """
     return original(*args, weights_only=True, **kwargs)
 
 

@@ -22,26 +22,26 @@ from ..utils.files import write_beside
 OUTDATED = 'outdated_checkpoints'
 
 
-@safeguards.wrapping(
-    'mmengine.fileio.LocalBackend.put',
-    reason='a checkpoint is written in place: of a run that is killed meanwhile, neither the old '
-    'nor the new one is whole',
-)
+@safeguards.wrapping('mmengine.fileio.LocalBackend.put')
 def put_whole(
     original: Callable, self: LocalBackend, obj: bytes, filepath: str | os.PathLike
 ) -> None:
-    """Writes a file beside its place and moves it there. Other storage is left alone."""
+    """Writes a file beside its place and moves it there. Other storage is left alone.
+
+    Why: a checkpoint is written in place: of a run that is killed meanwhile, neither the old nor
+    the new one is whole.
+    """
     with write_beside(filepath) as part:
         original(self, obj, part)
 
 
-@safeguards.wrapping(
-    'mmengine.hooks.checkpoint_hook.open',
-    reason='the file `last_checkpoint` is written in place',
-)
+@safeguards.wrapping('mmengine.hooks.checkpoint_hook.open')
 @contextlib.contextmanager
 def open_whole(original: Callable, path: str, mode: str) -> Iterator[IO]:
-    """Takes the place of ``open`` where the hook writes ``last_checkpoint``."""
+    """Takes the place of ``open`` where the hook writes ``last_checkpoint``.
+
+    Why: the file `last_checkpoint` is written in place.
+    """
     with write_beside(path) as part, open(part, mode) as file:
         yield file
 
@@ -84,12 +84,14 @@ def remove_outdated(backend: Any, message_hub: MessageHub) -> None:
 @safeguards.wrapping(
     'mmengine.hooks.CheckpointHook._save_checkpoint_with_step',
     'mmengine.hooks.CheckpointHook._save_best_checkpoint',
-    reason='outdated checkpoints are removed before the new one is saved',
 )
 def remove_last(
     original: Callable, self: CheckpointHook, runner: Runner, *args: Any, **kwargs: Any
 ) -> None:
-    """Removes outdated checkpoints once the new one is in place."""
+    """Removes outdated checkpoints once the new one is in place.
+
+    Why: outdated checkpoints are removed before the new one is saved.
+    """
     backend = getattr(self, 'file_backend', None)
     # A validation without training has set up no storage. Saving the best checkpoint
     # saves the last one within the same call.

@@ -15,12 +15,12 @@ _OLD_TYPE = re.compile(
 )
 
 
-@safeguards.wrapping(
-    'mmengine.config.Config.fromfile',
-    reason='a config of mmrazor 0.x ends in an error about a missing key of mmengine',
-)
+@safeguards.wrapping('mmengine.config.Config.fromfile')
 def refuse_old_configs(original: Callable, filename: Any, *args: Any, **kwargs: Any) -> Config:
-    """Says what the parts of the config are called in mmrazor 1.x."""
+    """Says what the parts of the config are called in mmrazor 1.x.
+
+    Why: a config of mmrazor 0.x ends in an error about a missing key of mmengine.
+    """
     cfg = original(filename, *args, **kwargs)
     for key in ('algorithm', 'model'):
         if old := _OLD_TYPE.search(repr(cfg.get(key))):

@@ -25,11 +25,13 @@ from .checkpoint_writing import OUTDATED, remove_outdated
 @safeguards.wrapping(
     'mmengine.runner.runner.find_latest_checkpoint',
     'mmengine.runner._flexible_runner.find_latest_checkpoint',
-    reason='a run that is killed between a checkpoint and the file `last_checkpoint`, or whose '
-    'last checkpoint is damaged, does not resume from the newest whole one',
 )
 def find_newest_whole_checkpoint(original: Callable, path: str) -> str | None:
-    """Looks beside the checkpoint that ``last_checkpoint`` names for newer ones."""
+    """Looks beside the checkpoint that ``last_checkpoint`` names for newer ones.
+
+    Why: a run that is killed between a checkpoint and the file `last_checkpoint`, or whose last
+    checkpoint is damaged, does not resume from the newest whole one.
+    """
     last = original(path)
     if last and os.path.exists(last) and not os.path.isfile(last):
         return last  # A folder, as DeepSpeed saves it.
@@ -58,12 +60,12 @@ def _get_pattern(last: str | None) -> str:
     return re.sub(r'\d+', '*', os.path.basename(last)) if last else '[ei][pt]*_*.pth'
 
 
-@safeguards.wrapping(
-    'mmengine.hooks.CheckpointHook.before_train',
-    reason='outdated checkpoints of a run that is killed before it removes them are never removed',
-)
+@safeguards.wrapping('mmengine.hooks.CheckpointHook.before_train')
 def finish_removals(original: Callable, self: CheckpointHook, runner: Runner) -> None:
-    """Makes the removals that a killed run has left."""
+    """Makes the removals that a killed run has left.
+
+    Why: outdated checkpoints of a run that is killed before it removes them are never removed.
+    """
     if runner._resume:
         _take_over_best(self, runner)
     original(self, runner)

@@ -15,10 +15,12 @@ from ..engine.runner.frozen_teacher_val_loop import validate, validate_teacher
 
 @safeguards.wrapping(
     'mmrazor.engine.SingleTeacherDistillValLoop.run',
-    reason='`before_val_epoch` is called twice, so that `EMAHook` trains the average from the '
-    'first validation on. `FrozenTeacherValLoop` does not need it',
     link='https://github.com/open-mmlab/mmrazor/pull/421',
 )
 def validate_once_for_the_hooks(original: Callable, self: Any) -> dict:
-    """Calls each hook once, and returns the metrics."""
+    """Calls each hook once, and returns the metrics.
+
+    Why: `before_val_epoch` is called twice, so that `EMAHook` trains the average from the first
+    validation on. `FrozenTeacherValLoop` does not need it.
+    """
     return validate(self, validate_teacher)
