@@ -65,7 +65,7 @@ def find_configs(original: Callable, cfg_path: str) -> tuple[str, str]:
 def leave_scope_out_of_collate_fn(
     original: Callable, dataloader: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    """Drops the ``_scope_`` that mmengine writes into such a base.
+    """Drops the ``_scope_`` that mmengine writes into a base of another package.
 
     Why: `collate_fn=dict(type='default_collate')` in a base of another package: `default_collate()
     got an unexpected keyword argument '_scope_'`.

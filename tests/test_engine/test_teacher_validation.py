@@ -1,6 +1,8 @@
 """While student and teacher are validated, outputs and pictures are the student's."""
 
 import pickle
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,15 +36,20 @@ class NoteOutputs(Hook):
 
 @METRICS.register_module()
 class WriteFolder(BaseMetric):
-    """Writes into a folder batch by batch, as mmseg's metric does."""
+    """Writes into a folder, as a metric of mmseg does, and has another, as one of mmdet."""
 
     def __init__(self, output_dir):
         super().__init__()
         self.output_dir = output_dir
+        Path(output_dir).mkdir()
+        self.own = tempfile.TemporaryDirectory()
+
+    def __del__(self):
+        self.own.cleanup()
 
     def process(self, data_batch, data_samples):
         self.results += data_samples
-        with open(f'{self.output_dir.rstrip("/")}.txt', 'a') as file:
+        with open(f'{self.output_dir}/labels.txt', 'a') as file:
             file.writelines(f'{int(sample["pred_label"])}\n' for sample in data_samples)
 
     def compute_metrics(self, results):
@@ -84,10 +91,13 @@ def test_files_and_hooks_get_the_students_predictions(loop, tmp_path):
         with open(tmp_path / f'{prefix}results.pkl', 'rb') as file:
             dumped = torch.stack([sample['pred_score'] for sample in pickle.load(file)])
         torch.testing.assert_close(dumped, scores[name])
-        written = [int(line) for line in (tmp_path / f'{prefix}labels.txt').read_text().split()]
+        written = [
+            int(line) for line in (tmp_path / f'{prefix}labels/labels.txt').read_text().split()
+        ]
         assert written == scores[name].argmax(dim=1).tolist()
     paths = [vars(metric) for metric in runner.val_evaluator.metrics]
     assert paths[1]['out_file_path'] == str(tmp_path / 'results.pkl')
+    assert Path(paths[2]['own'].name).is_dir()
 
 
 def loader_of_all(runner):

@@ -1,10 +1,11 @@
 """Validation that evaluates a frozen teacher only once."""
 
-import copy
+import contextlib
 import hashlib
+import os
 import os.path as osp
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -142,22 +143,32 @@ def validate_teacher(loop: SingleTeacherDistillValLoop) -> dict:
     Returns:
         dict: Its metrics, with ``teacher.`` before their names.
     """
-    evaluator = _get_evaluator(loop.evaluator)
-    for data_batch in loop.dataloader:
-        with autocast(enabled=loop.fp16):
-            outputs = loop.teacher.val_step(data_batch)
-        evaluator.process(data_samples=outputs, data_batch=data_batch)
-    metrics = evaluator.evaluate(len(loop.dataloader.dataset))
+    with _writing_for_teacher(loop.evaluator):
+        for data_batch in loop.dataloader:
+            with autocast(enabled=loop.fp16):
+                outputs = loop.teacher.val_step(data_batch)
+            loop.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        metrics = loop.evaluator.evaluate(len(loop.dataloader.dataset))
     return {f'teacher.{name}': value for name, value in metrics.items()}
 
 
-def _get_evaluator(evaluator: Evaluator) -> Evaluator:
-    """The same metrics, which put ``teacher.`` before the names of the files that they write."""
-    evaluator = copy.copy(evaluator)
-    evaluator.metrics = [copy.copy(metric) for metric in evaluator.metrics]
+@contextlib.contextmanager
+def _writing_for_teacher(evaluator: Evaluator) -> Iterator[None]:
+    """Puts ``teacher.`` before the names of the files that metrics write meanwhile."""
+    # Not in copies of the metrics: some of mmdet's empty their folder when they are deleted.
+    replaced = []
     for metric in evaluator.metrics:
-        for name, path in list(vars(metric).items()):
+        for name, path in vars(metric).items():
             if _OUTPUT.search(name) and isinstance(path, str) and path:
-                folder, file = osp.split(path.rstrip('/'))
-                setattr(metric, name, osp.join(folder, f'teacher.{file}'))
-    return evaluator
+                replaced.append((metric, name, path))
+    try:
+        for metric, name, path in replaced:
+            folder, file = osp.split(path.rstrip('/'))
+            new = osp.join(folder, f'teacher.{file}')
+            if osp.isdir(path):  # Made by the metric when it was built.
+                os.makedirs(new, exist_ok=True)
+            setattr(metric, name, new)
+        yield
+    finally:
+        for metric, name, path in replaced:
+            setattr(metric, name, path)
