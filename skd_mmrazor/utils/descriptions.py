@@ -47,7 +47,8 @@ def describe(value: Any, _outer: tuple[int, ...] = ()) -> Any:
     if isinstance(value, nn.Module):
         public = {k: v for k, v in attributes.items() if k[0] != '_' and k != 'training'}
         attributes = {**public, **dict(value.named_buffers())}
-    return dict(type=type(value).__qualname__, **{k: inner(v) for k, v in attributes.items()})
+    described = {k + '_' * (k == 'type'): inner(v) for k, v in attributes.items()}
+    return {'type': type(value).__qualname__, **described}
 
 
 def to_bytes(value: Tensor) -> memoryview:

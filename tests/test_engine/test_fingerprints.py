@@ -1,6 +1,7 @@
 import copy
 import functools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,3 +119,9 @@ def test_what_refers_to_itself_is_described():
     assert describe([twice, twice]) == [[1], [1]], 'beside each other is not within'
     twice.append(twice)
     assert describe(dict(a=twice)) == dict(a=[1, dict(inside_itself=1)])
+
+
+def test_an_attribute_that_is_called_type_is_described_beside_the_class():
+    one, two = (describe(SimpleNamespace(type=value)) for value in (1, 2))
+    assert one == dict(type='SimpleNamespace', type_=1)
+    assert one != two
