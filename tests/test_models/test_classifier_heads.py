@@ -6,8 +6,7 @@ import pytest
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector
-from skd_mmrazor.models.distillers.logits.heads import get_class_counts, get_head
-from skd_mmrazor.models.distillers.logits.modules import get_logits_layer
+from skd_mmrazor.models.distillers.logits.modules import LogitModel, get_logits_layer
 
 from ..conftest import classifier
 from .logit_records import KL, METHOD, SKD, build, records
@@ -99,8 +98,9 @@ def test_a_head_is_the_nearest_parent_that_has_classes():
     model.head = nn.Module()
     model.head.num_classes = 4
     model.head.layers = nn.Sequential(nn.Linear(2, 4))
-    assert get_head(model, 'head.layers.0') is model.head
-    assert get_head(model, 'nothing.of.it') is model
+    logits = LogitModel('student', model)
+    assert logits.get_head('head.layers.0') is model.head
+    assert logits.get_head('nothing.of.it') is model
 
 
 def test_one_class_is_no_number_to_know_logits_by():
@@ -108,7 +108,7 @@ def test_one_class_is_no_number_to_know_logits_by():
     model = nn.Module()
     model.rpn_head, model.bbox_head = nn.Module(), nn.Module()
     model.rpn_head.num_classes, model.bbox_head.num_classes = 1, 5
-    assert get_class_counts(model) == {5}
+    assert LogitModel('student', model).class_counts == {5}
 
 
 def test_the_layer_of_the_logits_may_be_nested_in_its_head():

@@ -13,7 +13,7 @@ from torch import nn
 from ....utils import error_context, expect, is_integer
 from ...losses.log_space_kl_divergence import check_entropy_grad
 from ..logits.known_losses import ALL_LEVELS, SIDES, get_pair
-from ..logits.modules import describe_model
+from ..logits.modules import LogitModel
 
 # Methods that need a distiller of their own, and that distiller with SKD.
 _OWN_DISTILLERS = (
@@ -97,7 +97,7 @@ def check_sources(side: str, recorders: Any, model: nn.Module) -> Iterator[None]
         ValueError: Instead of any error inside; a TypeError stays one.
     """
     sources = {name: recorder.source for name, recorder in recorders.recorders.items()}
-    expected = f'modules of {describe_model(side, model)}'
+    expected = f'modules of {LogitModel(side, model).describe()}'
     with error_context(f'distiller.{side}_recorders', sources, expected):
         yield
         with recorders:  # Functions and methods are looked up when they are recorded.

@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from inspect import signature
 from typing import Any
 
 import torch
@@ -11,15 +12,7 @@ from torch import nn
 from ....utils import error_context, expect
 from ...losses import LogSpaceDKDLoss, LogSpaceKLDivergence
 
-# The log-space version of a loss, and the arguments that both have.
-_LOG_SPACE = {
-    losses.KLDivergence: (LogSpaceKLDivergence, ('tau', 'reduction', 'loss_weight')),
-    losses.DKDLoss: (LogSpaceDKDLoss, ('tau', 'reduction', 'loss_weight', 'alpha', 'beta')),
-}
-_DKD_SUMS = (
-    "{key}: mmrazor's DKDLoss sums over the batch for reduction={reduction!r}, and so does SKD; "
-    "type='LogSpaceDKDLoss' divides by the batch, as DKD's paper does (docs/known_issues.md, 13)."
-)
+_LOG_SPACE = {losses.KLDivergence: LogSpaceKLDivergence, losses.DKDLoss: LogSpaceDKDLoss}
 
 
 def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
@@ -42,11 +35,17 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
     detach = getattr(loss, 'teacher_detach', False)
     expect(isinstance(detach, bool), f'{key}.teacher_detach', detach, 'True or False')
     if type(loss) in _LOG_SPACE:
-        log_space, names = _LOG_SPACE[type(loss)]
-        arguments = {argument: getattr(loss, argument) for argument in names}
+        log_space = _LOG_SPACE[type(loss)]
+        keys = signature(log_space).parameters
+        arguments = {key: getattr(loss, key) for key in keys if hasattr(loss, key)}
         if type(loss) is losses.DKDLoss and loss.reduction in ('mean', 'none'):
             arguments['reduction'] = 'sum'
-            warnings.warn(_DKD_SUMS.format(key=key, reduction=loss.reduction), stacklevel=2)
+            warnings.warn(
+                f"{key}: mmrazor's DKDLoss sums over the batch for reduction={loss.reduction!r}, "
+                "and so does SKD; type='LogSpaceDKDLoss' divides by the batch, as DKD's paper does "
+                '(docs/known_issues.md, 13).',
+                stacklevel=2,
+            )
         with error_context(key, arguments, f'arguments of {log_space.__name__}'):
             replacement = log_space(**arguments)
         # A fork of mmrazor may compute something else under the same name.

@@ -10,7 +10,7 @@ from ....utils.descriptions import describe
 # What the heads of mmdetection, mmsegmentation and mmpretrain call the width of the logits.
 _CLASS_COUNTS = ('cls_out_channels', 'out_channels', 'num_classes')
 # What heads call the loss of their logits.
-_LOSSES = ('loss_module', 'loss_cls', 'loss_decode', 'loss_center_heatmap')
+LOSSES = ('loss_module', 'loss_cls', 'loss_decode', 'loss_center_heatmap')
 # What heads call their anchors; SABL has two kinds.
 _GENERATORS = ('prior_generator', 'square_anchor_generator', 'approx_anchor_generator')
 _OF_OVERLAPS = ('QualityFocalLoss', 'VarifocalLoss')
@@ -18,9 +18,9 @@ _OF_OVERLAPS = ('QualityFocalLoss', 'VarifocalLoss')
 _SAID_BY_OTHERS = {'base_anchors', 'octave_base_scale', 'scales_per_octave', 'use_box_type'}
 
 
-def get_kinds(module: nn.Module) -> dict[str, None]:
-    """The names of the class of a module and of its bases, in their order."""
-    return dict.fromkeys(kind.__name__ for kind in type(module).__mro__)
+def is_kind(module: Any, *names: str) -> bool:
+    """Whether the class of an object, or one of its bases, has one of the names."""
+    return any(kind.__name__ in names for kind in type(module).__mro__)
 
 
 def get_last_layer(module: nn.Module | None) -> Any:
@@ -35,50 +35,19 @@ def get_width(module: nn.Module | None) -> int | None:
     return getattr(layer, 'out_features', getattr(layer, 'out_channels', None))
 
 
-def get_head(model: nn.Module, source: str) -> nn.Module:
-    """The head that a module belongs to: itself or its nearest parent with ``num_classes``.
-
-    Args:
-        model (nn.Module): The model. It is returned if no parent is a head.
-        source (str): The name of the module of the logits, which may not exist.
-    """
-    return _find_owner(model, source, ('num_classes',)) or model
-
-
-def _find_owner(model: nn.Module, source: str, attributes: tuple[str, ...]) -> nn.Module | None:
-    modules, parts = dict(model.named_modules()), source.split('.')
-    owners = [modules.get('.'.join(parts[:end])) for end in range(len(parts), -1, -1)]
-    found = (owner for owner in owners if any(hasattr(owner, key) for key in attributes))
-    return next(found, None)
-
-
 def get_num_classes(head: nn.Module) -> int | None:
     """The number of classes of a head, with a background that has a logit; None if unknown."""
     # Anchor3DHead's width is that of all anchors.
-    keys = ['num_classes'] if 'Anchor3DHead' in get_kinds(head) else _CLASS_COUNTS
+    keys = ['num_classes'] if is_kind(head, 'Anchor3DHead') else _CLASS_COUNTS
     sizes = [getattr(head, key, None) for key in keys]
     return next((size for size in sizes if isinstance(size, int)), None)
 
 
-def get_class_counts(model: nn.Module) -> set[int]:
-    """The values of ``num_classes`` of all modules of a model."""
-    counts = [getattr(module, 'num_classes', None) for module in model.modules()]
-    return {count for count in counts if isinstance(count, int) and count > 1}
-
-
-def has_sigmoid(model: nn.Module, source: str) -> bool:
-    """Whether a model has a sigmoid for each class of a module, and no softmax over all.
-
-    Args:
-        model (nn.Module): The model.
-        source (str): The name of the module of the logits.
-    """
-    # The logits of a backbone are those of the model's head.
-    owner = _find_owner(model, source, (*_LOSSES, 'use_sigmoid_cls'))
-    head = getattr(model, 'head', model) if owner is None else owner
+def has_sigmoid(head: nn.Module) -> bool:
+    """Whether a head has a sigmoid for each class, and no softmax over all."""
     if hasattr(head, 'use_sigmoid_cls'):
         return bool(head.use_sigmoid_cls)
-    loss: Any = next((getattr(head, key) for key in _LOSSES if hasattr(head, key)), None)
+    loss: Any = next((getattr(head, key) for key in LOSSES if hasattr(head, key)), None)
     losses = loss if isinstance(loss, nn.ModuleList) else [loss]
     # The classes have a softmax if one loss takes it: DiceLoss has a sigmoid by default.
     return all(_is_sigmoid(head, part) for part in losses)
@@ -87,29 +56,9 @@ def has_sigmoid(model: nn.Module, source: str) -> bool:
 def _is_sigmoid(head: nn.Module, loss: Any) -> bool:
     loss = getattr(loss, 'ce', loss)  # Of mmpretrain's LabelSmoothLoss.
     # Sigmoid without such an attribute: mmpretrain's multi-label heads, and these losses.
-    kinds = {*get_kinds(head), *get_kinds(loss)}
-    default = bool(kinds & {'MultiLabelClsHead', 'GaussianFocalLoss', 'BCELossWithLogits'})
+    default = is_kind(head, 'MultiLabelClsHead')
+    default = default or is_kind(loss, 'GaussianFocalLoss', 'BCELossWithLogits')
     return bool(getattr(loss, 'use_sigmoid', default))
-
-
-def has_locations(model: nn.Module) -> bool:
-    """Whether a model is a detector or segmentor, whose logits are of locations."""
-    return is_detector(model) or bool({'BaseSegmentor', 'Base3DSegmentor'} & {*get_kinds(model)})
-
-
-def is_detector(model: nn.Module) -> bool:
-    """Whether a model is a detector, whose logits may be of proposals or queries."""
-    return bool({'BaseDetector', 'Base3DDetector'} & {*get_kinds(model)})
-
-
-def is_of_proposals(source: str) -> bool:
-    """Whether a module, or a method of mmdet.models.roi_heads, is of a head of proposals."""
-    return 'roi_head' in source and not is_of_whole_image(source)
-
-
-def is_of_whole_image(source: str) -> bool:
-    """Whether a module is of a semantic head, which HTC has among those of proposals."""
-    return 'semantic_head' in source
 
 
 def get_settings(head: nn.Module) -> dict[str, Any]:
@@ -132,7 +81,7 @@ def get_settings(head: nn.Module) -> dict[str, Any]:
         found['scores'] = 'overlaps' if loss in _OF_OVERLAPS else 'probabilities'
         for key, value in describe(anchors).items():
             if key not in _SAID_BY_OTHERS:
-                found[f'{"anchors" if name == _GENERATORS[0] else name}.{key}'] = value
+                found[f'{name.replace("prior_generator", "anchors")}.{key}'] = value
     return found
 
 

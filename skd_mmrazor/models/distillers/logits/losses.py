@@ -3,17 +3,15 @@
 import warnings
 from typing import Any
 
-from mmrazor.models.architectures.connectors import TorchFunctionalConnector
 from mmrazor.models.losses import ChannelWiseDivergence
 from torch import nn
 from torch.nn import functional as F
 
 from ....utils import expect, is_number
 from ...losses import LogSpaceBinaryKLDivergence
-from ...losses.log_space_kl_divergence import check_tau
 from .added_loss import add_logit_loss
 from .differentiable_losses import make_differentiable
-from .known_losses import FEATURES, KNOWN, LOGITS, get_side
+from .known_losses import KNOWN, LOGITS, get_side
 from .records import LogitRecords
 
 # Losses of logits that take no softmax over the classes.
@@ -90,8 +88,7 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
             that SKD does not know take them.
     """
     found: dict[str, str] = {}
-    is_asked = distiller.logit_loss is not None  # For a loss, if none is found.
-    # By loss that is not simplified: the setting that would.
+    # By loss that may read logits as they are: the setting that would simplify them.
     others: dict[str, str] = {}
     unknown: list[str] = []
     for name, mapping in distiller.loss_forward_mappings.items():
@@ -107,29 +104,29 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
                     'losses of logits by distiller.simplified_losses.',
                     stacklevel=3,
                 )
-            if is_logits is not False:
-                found[name] = argument
-        elif (
-            kind in FEATURES
-            and is_logits
-            and get_side(record) == 'teacher'
-            and _keeps_logits(records.find(record).connector)
-        ):
+            is_logits = is_logits is not False
+        elif is_logits:  # Of a loss of features; probabilities cannot be softened as logits can.
+            connector = records.find(record).connector
+            is_resized = getattr(connector, 'func', None) is F.interpolate
+            is_logits = get_side(record) == 'teacher' and (connector is None or is_resized)
+        if is_logits:
             found[name] = argument
-        else:
-            reads = {
-                argument: records.is_logits(entry)
-                for argument, entry in mapping.items()
-                if isinstance(entry, dict) and get_side(entry) == 'teacher'
-            }
-            sure = [k for k, is_read in reads.items() if is_read]
-            unsure = [k for k, is_read in reads.items() if is_read is None and 'label' not in k]
-            if arguments := sure or unsure:
-                others[name] = f'{name}={" or ".join(map(repr, arguments))}'
-            unknown += [name] if sure and kind not in FEATURES else []
-    line = ', '.join(others[name] for name in unknown)
+            continue
+        reads = {
+            argument: records.is_logits(entry)
+            for argument, entry in mapping.items()
+            if isinstance(entry, dict) and get_side(entry) == 'teacher'
+        }
+        sure = [key for key, is_read in reads.items() if is_read]
+        unsure = [key for key, is_read in reads.items() if is_read is None and 'label' not in key]
+        if sure or unsure:
+            others[name] = f'{name}={" or ".join(map(repr, sure or unsure))}'
+        if sure and kind not in KNOWN:
+            unknown.append(others[name])
+    is_asked = distiller.logit_loss is not None  # For a loss, if none is found.
     expected = (
-        f'simplified_losses=dict({line}), or a logit_loss to add: SKD does not know these losses'
+        f'simplified_losses=dict({", ".join(unknown)}), or a logit_loss to add: SKD does not know '
+        'these losses'
     )
     expect(bool(found) or is_asked or not unknown, 'distiller.simplified_losses', None, expected)
     if others and (found or not is_asked):
@@ -141,12 +138,6 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
             stacklevel=3,
         )
     return found
-
-
-def _keeps_logits(connector: nn.Module | None) -> bool:
-    """Whether what a connector gives can be softened as logits can; probabilities cannot."""
-    is_function = isinstance(connector, TorchFunctionalConnector)
-    return connector is None or (is_function and connector.func is F.interpolate)
 
 
 def get_common_tau(losses: dict[str, nn.Module]) -> float:
@@ -161,12 +152,11 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
     """
     taus: dict[str, Any] = {}
     for name, loss in losses.items():
-        keys = [key for key in ('tau', 'temperature', 'T') if hasattr(loss, key)]
-        if keys or type(loss) not in KNOWN:
-            taus[name] = getattr(loss, keys[0]) if keys else None
-        # Of the user's own losses it may be a learned tensor.
-        if keys and (type(loss) in KNOWN or is_number(taus[name])):
-            check_tau(f'distiller.distill_losses.{name}.{keys[0]}', taus[name])
-    agree = all(map(is_number, taus.values())) and len(set(taus.values())) <= 1
-    expect(agree, 'distiller.simplifier.tau', None, f'a number, since the losses have {taus}')
+        found = [getattr(loss, key) for key in ('tau', 'temperature', 'T') if hasattr(loss, key)]
+        if found or type(loss) not in KNOWN:
+            taus[name] = found[0] if found else None
+    # Of the user's own losses it may be a learned tensor.
+    valid = all(is_number(tau) and tau > 0 for tau in taus.values()) and len({*taus.values()}) <= 1
+    expected = f'a number > 0, since the losses have {taus}'
+    expect(valid, 'distiller.simplifier.tau', None, expected)
     return next(iter(taus.values()), 1.0)

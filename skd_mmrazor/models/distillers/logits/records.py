@@ -1,25 +1,155 @@
-"""Which records of a distiller are logits, judged by their sources."""
+"""Which records of a distiller are logits, and of how many classes."""
 
 from typing import Any
 
-from mmrazor.models.task_modules.recorder import (
-    ModuleInputsRecorder,
-    ModuleOutputsRecorder,
-    ParameterRecorder,
-)
+from mmrazor.models.task_modules import recorder as recorder_types
 from torch import nn
 
 from ....utils import expect
-from .heads import get_class_counts, get_head, get_last_layer, get_width, is_of_proposals
-from .known_losses import KNOWN, SIDES, get_pair, get_side
-from .modules import (
-    describe_model,
-    find_logits_modules,
-    get_child,
-    is_feature,
-    is_of_backbone,
-)
-from .record import LogitRecord
+from .heads import get_last_layer, get_num_classes, get_settings, get_width, is_kind
+from .known_losses import ALL_LEVELS, KNOWN, SIDES, get_pair, get_side
+from .modules import LogitModel, get_logits_layer, is_of_backbone, is_of_proposals
+
+_INPUTS = (recorder_types.FunctionInputsRecorder, recorder_types.ModuleInputsRecorder)
+
+
+class LogitRecord:
+    """An entry of ``loss_forward_mappings``, looked up in its model.
+
+    Args:
+        entry (dict): The entry.
+        model (LogitModel): The model that it is of.
+        recorder (BaseRecorder, optional): The recorder of the entry.
+        connector (nn.Module, optional): Its connector.
+    """
+
+    def __init__(
+        self, entry: dict[str, Any], model: LogitModel, recorder: Any, connector: nn.Module | None
+    ) -> None:
+        self.entry, self.model, self.recorder, self.connector = entry, model, recorder, connector
+        self.is_pyramid = entry.get('record_idx') == ALL_LEVELS
+        self.source = self.name = getattr(recorder, 'source', '')
+        self.module = model.modules.get(self.source)
+        owners = []
+        if self.module is None:  # A method is of the modules of its class.
+            kinds = self.source.split('.')[-2:-1]
+            owners = [name for name, module in model.modules.items() if is_kind(module, *kinds)]
+            self.name = next(iter(owners), model.logits_module)
+        # How and where it is recorded, of modules or methods of any class.
+        method, data_idx = self.source.split('.')[-1], entry.get('data_idx')
+        self.kind = type(recorder), method, data_idx, is_of_backbone(self.name)
+        self.use_sigmoid = model.has_sigmoid(self.name)
+        self.head = model.get_head(self.name)
+        # A method, which has no layers, is judged by that of its head.
+        own, logits = get_logits_layer(self.head), model.modules.get(model.logits_module)
+        self.layers = own if len(owners) == 1 else self.module
+        # A connector with layers makes the logits of what is recorded: of other classes for
+        # the same anchors, or of all anchors of a feature.
+        self.has_layers = get_last_layer(connector) is not None
+        is_of_head = self.layers is not None and self.layers in (own, logits)
+        self.anchors = self.layers if self.is_pyramid and is_of_head else None
+        is_as_wide = self.has_layers and get_width(connector) == get_width(logits)
+        self.makes_anchors = self.is_pyramid and is_as_wide
+        if self.makes_anchors:
+            self.head, self.anchors = model.get_head(model.logits_module), logits
+
+    def is_logits(self, counts: set[int]) -> bool | None:
+        """Whether it is of the logits of its model.
+
+        Args:
+            counts (set[int]): The numbers of classes of both models.
+
+        Returns:
+            bool, optional: True for the output of the module of the logits, and of a
+            linear layer or convolution whose width is the number of classes, unless it
+            is a convolution of the backbone or neck, or beside that of the logits in a
+            known head. The output of a connector with layers is judged by these. None if
+            it cannot be told.
+        """
+        if self.recorder is None or isinstance(self.recorder, recorder_types.ParameterRecorder):
+            return False
+        if not self.has_layers:
+            return self._is_of_logits(counts)
+        if self.entry.get('connector_idx') is not None:  # One of its several outputs.
+            return None
+        # Of anchors, the width of the connector is a multiple of the classes.
+        if self.makes_anchors or (self.is_pyramid and self._is_of_logits(counts)):
+            return True
+        return get_width(self.connector) in counts if counts else None
+
+    def _is_of_logits(self, counts: set[int]) -> bool | None:
+        """As :meth:`is_logits`, without the connector."""
+        if not isinstance(self.recorder, recorder_types.ModuleOutputsRecorder):
+            return None
+        width = get_width(self.module)
+        if isinstance(self.recorder, recorder_types.ModuleInputsRecorder):
+            return None if width is None else False
+        if self.source == self.model.logits_module:
+            return True
+        if self.model.is_feature(self.source):
+            return False
+        if width is None or not counts:
+            return None
+        # A head of proposals has a background beside its classes.
+        return width in counts or (is_of_proposals(self.source) and width - 1 in counts)
+
+    def get_num_classes(self) -> int | None:
+        """The number of classes, None if no layer determines it.
+
+        Raises:
+            ValueError: The logits are of proposals or queries, of which each model has its
+                own, or rows of all images, or the module is not as wide as the classes of
+                its head.
+        """
+        self._check_locations()
+        width = get_width(self.layers if self.connector is None else self.connector)
+        if width is None or self.entry.get('connector_idx') is not None:
+            return None
+        is_dense = hasattr(self.head, 'cls_out_channels')
+        classes = get_num_classes(self.head) or width
+        if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
+            classes = width
+        if self.connector is not None:
+            anchors = max(1, (get_width(self.anchors) or 1) // classes)
+            return width // anchors if width % anchors == 0 else width
+        valid = width == classes or (is_dense and width % classes == 0)
+        expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
+        key = f'distiller.{self.model.side}_recorders: width of {self.source}'
+        expect(valid, key, width, expected)
+        key = f'distiller.loss_forward_mappings: {self.source}: record_idx'
+        expected = f'{ALL_LEVELS!r}, which tells its {width // classes} anchors apart'
+        valid = self.is_pyramid or width == classes
+        expect(valid, key, self.entry.get('record_idx'), expected)
+        return classes
+
+    def _check_locations(self) -> None:
+        layer = get_last_layer(self.head if self.layers is None else self.layers)
+        is_input = isinstance(self.recorder, _INPUTS) and get_last_layer(self.module) is None
+        is_of_rows = is_input and 'semantic_head' not in self.name
+        is_of_boxes = self.model.is_detector and (is_of_rows or isinstance(layer, nn.Linear))
+        expected = (
+            "logits of locations that both models share, such as those of 'rpn_head.rpn_cls'; each "
+            'model has its own proposals and queries, and a loss receives rows of all images'
+        )
+        key = f'distiller.{self.model.side}_recorders: source'
+        expect(not is_of_boxes and not is_of_proposals(self.name), key, self.source, expected)
+
+    def get_head_settings(self) -> dict[str, Any]:
+        """What must be equal in both heads, see :func:`get_settings`.
+
+        Returns:
+            dict[str, Any]: With ``num_classes``, and whether a segmentor has a sigmoid;
+            nothing where a connector with layers follows.
+        """
+        if self.has_layers:
+            return {}
+        found = get_settings(self.head)
+        # A connector may choose some of the classes.
+        if isinstance(getattr(self.head, 'num_classes', None), int) and self.connector is None:
+            found['num_classes'] = self.head.num_classes
+        if hasattr(self.head, 'loss_decode'):  # Not of classifiers: either may distil the other.
+            found['use_sigmoid'] = self.use_sigmoid
+        return found
 
 
 class LogitRecords:
@@ -34,25 +164,26 @@ class LogitRecords:
     """
 
     def __init__(self, distiller: Any, models: dict[str, nn.Module]) -> None:
-        self.models, self._given = models, distiller.logits_module
-        names = self._given
-        if not isinstance(names, dict):
-            names = {side: names or find_logits_modules(models[side])[0] for side in SIDES}
-        self.logits_modules: dict[str, str] = names
-        if self._given is not None:
-            for side in SIDES:
-                self.get_logits_module(side)
-        self._recorders = {s: getattr(distiller, f'{s}_recorders').recorders for s in SIDES}
-        self._connectors = distiller.connectors
-        self._counts = get_class_counts(models['teacher']) | get_class_counts(models['student'])
+        names = distiller.logits_module
+        names = names if isinstance(names, dict) else dict.fromkeys(SIDES, names)
+        self.models = {side: LogitModel(side, models[side], names[side]) for side in SIDES}
+        self._counts = set().union(*(model.class_counts for model in self.models.values()))
+        # If all modules of both models agree on it.
+        self.num_classes = min(self._counts) if len(self._counts) == 1 else None
+        self._distiller = distiller
 
     def find(self, entry: dict[str, Any]) -> LogitRecord:
         """Looks an entry up."""
         side, name = get_side(entry), entry.get('recorder')
-        recorder = self._recorders[side].get(name) if isinstance(name, str) else None
-        connector = self._connectors[entry['connector']] if entry.get('connector') else None
-        model, logits_module = self.models[side], self.logits_modules[side]
-        return LogitRecord(entry, model, logits_module, recorder, connector)
+        recorders = getattr(self._distiller, f'{side}_recorders').recorders
+        recorder = recorders.get(name) if isinstance(name, str) else None
+        connector = entry.get('connector')
+        connector = self._distiller.connectors[connector] if connector else None
+        return LogitRecord(entry, self.models[side], recorder, connector)
+
+    def is_logits(self, entry: Any) -> bool | None:
+        """Whether an entry is of logits, see :meth:`LogitRecord.is_logits`."""
+        return isinstance(entry, dict) and self.find(entry).is_logits(self._counts)
 
     def get_entries(
         self, loss: nn.Module, mapping: dict[str, Any], argument: str
@@ -61,8 +192,8 @@ class LogitRecords:
 
         Args:
             loss (nn.Module): The loss. In one of the user's own, whose arguments may have
-                any names, the student's entry is the only one that is of logits or is
-                recorded like the teacher's.
+                any names, the student's entry is the only one that is of logits or, if
+                that cannot be told, is recorded like the teacher's.
             mapping (dict): Its entries.
             argument (str): The argument that takes the teacher's logits.
 
@@ -71,93 +202,11 @@ class LogitRecords:
         """
         if type(loss) in KNOWN:
             return get_pair(mapping, argument)
-        of_teacher = mapping[argument]
-        found = [
-            (key, entry)
-            for key, entry in mapping.items()
-            if isinstance(entry, dict) and entry.get('from_student') and 'label' not in key
-            if self._is_like(entry, of_teacher)
-        ]
-        pair = {'teacher': (argument, of_teacher)}
+        pair, kind = {'teacher': (argument, mapping[argument])}, self.find(mapping[argument]).kind
+        found = []
+        for key, entry in mapping.items():
+            if isinstance(entry, dict) and entry.get('from_student') and 'label' not in key:
+                is_logits = self.is_logits(entry)
+                if self.find(entry).kind == kind if is_logits is None else is_logits:
+                    found.append((key, entry))
         return pair | {'student': found[0]} if len(found) == 1 else pair
-
-    def _is_like(self, entry: dict[str, Any], of_teacher: Any) -> bool:
-        """Whether a record is of logits, or, if that cannot be told, of the teacher's kind."""
-        is_logits = self.is_logits(entry)
-        if is_logits is not None or not isinstance(of_teacher, dict):
-            return bool(is_logits)
-        one, two = self.find(entry), self.find(of_teacher)
-        names = [record.source.split('.')[-1] for record in (one, two)]  # Of methods.
-        return (
-            type(one.recorder) is type(two.recorder)
-            and names[0] == names[1]
-            and entry.get('data_idx') == of_teacher.get('data_idx')
-            and is_of_backbone(one.name) == is_of_backbone(two.name)
-        )
-
-    def is_logits(self, entry: Any) -> bool | None:
-        """Whether a record is of the logits of its model.
-
-        Args:
-            entry (dict): Its entry in ``loss_forward_mappings``.
-
-        Returns:
-            bool, optional: True for the output of the module of the logits, and of a
-            linear layer or convolution whose width is the number of classes, unless it
-            is a convolution of the backbone or neck, or beside that of the logits in a
-            known head. The output of a connector with layers is judged by these. None if
-            it cannot be told.
-        """
-        record = self.find(entry) if isinstance(entry, dict) else None
-        if record is None or isinstance(record.recorder, (ParameterRecorder, type(None))):
-            return False
-        if record.has_layers:
-            if entry.get('connector_idx') is not None:  # One of its several outputs.
-                return None
-            # Of anchors, the width of the connector is a multiple of the classes.
-            is_of_logits = record.is_pyramid and self.is_logits(dict(entry, connector=None))
-            if record.makes_anchors or is_of_logits:
-                return True
-            return self._is_as_wide(record.connector)
-        if not isinstance(record.recorder, ModuleOutputsRecorder):
-            return None
-        if isinstance(record.recorder, ModuleInputsRecorder):
-            return None if get_last_layer(record.module) is None else False
-        if record.source == record.logits_module:
-            return True
-        if is_feature(record.model, record.source):
-            return False
-        is_as_wide = self._is_as_wide(record.module)
-        # A head of proposals has a background beside its classes.
-        if is_as_wide is False and is_of_proposals(record.source):
-            return self._is_as_wide(record.module, others=1)
-        return is_as_wide
-
-    def _is_as_wide(self, module: nn.Module | None, others: int = 0) -> bool | None:
-        width = get_width(module)
-        return None if width is None or not self._counts else width - others in self._counts
-
-    @property
-    def num_classes(self) -> int | None:
-        """The number of classes, if all modules of both models agree on it."""
-        return next(iter(self._counts)) if len(self._counts) == 1 else None
-
-    def get_logits_module(self, side: str) -> nn.Module:
-        """The module of the logits of a model.
-
-        Raises:
-            ValueError: It does not exist.
-        """
-        model, source = self.models[side], self.logits_modules[side]
-        modules = dict(model.named_modules())
-        # A user may name a convolution of a backbone that has no head.
-        counts = get_class_counts(model)
-        is_named = self._given is not None and get_child(get_head(model, source)) == ''
-        is_named = is_named and (get_width(modules.get(source)) in counts or not counts)
-        valid = source in modules and (is_named or not is_feature(model, source))
-        expected = (
-            f'the module of the logits of {describe_model(side, model)}; without logits that '
-            "both models share, keep type='ConfigurableDistiller'"
-        )
-        expect(valid, 'distiller.logits_module', self._given, expected)
-        return modules[source]
