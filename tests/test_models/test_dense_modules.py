@@ -114,12 +114,12 @@ def test_an_auxiliary_head_is_left_alone():
         """As any head of mmsegmentation."""
 
     model = nn.ModuleDict(dict(auxiliary_head=FCNHead(), decode_head=FCNHead()))
-    assert LogitModel('student', model).found == ['decode_head.conv_seg']
+    assert LogitModel('student', model).known == ['decode_head.conv_seg']
     # The last of a cascade is what a model predicts with, and needs no warning.
     cascade = nn.ModuleList([FCNHead(), FCNHead(), FCNHead()])
     model = nn.ModuleDict(dict(auxiliary_head=FCNHead(), decode_head=cascade))
-    assert LogitModel('student', model).found == ['decode_head.2.conv_seg']
+    assert LogitModel('student', model).known == ['decode_head.2.conv_seg']
     del cascade[2].conv_seg  # As that of PointRend, whose logits are of sampled points.
-    assert LogitModel('student', model).found == ['decode_head.1.conv_seg']
+    assert LogitModel('student', model).known == ['decode_head.1.conv_seg']
     two = nn.ModuleDict(dict(head1=FCNHead(), head2=FCNHead()))
-    assert LogitModel('student', two).found == ['head1.conv_seg', 'head2.conv_seg']
+    assert LogitModel('student', two).known == ['head1.conv_seg', 'head2.conv_seg']

@@ -21,15 +21,14 @@ def prepare_pyramids(distiller: Any, records: LogitRecords) -> None:
         records (LogitRecords): Its records.
     """
     for name, mapping in distiller.loss_forward_mappings.items():
-        entries = {key: entry for key, entry in mapping.items() if isinstance(entry, dict)}
-        pyramids = {k: x for k, x in entries.items() if x.get('record_idx') == ALL_LEVELS}
+        reads = records.judge(mapping)
+        pyramids = [key for key in reads if mapping[key].get('record_idx') == ALL_LEVELS]
         if pyramids:
             distiller.distill_losses[name] = LevelsLoss(distiller.distill_losses[name])
         logits = dict(distiller.logit_entries.get(name, {}).values())
-        for key, entry in pyramids.items():
-            if key in logits or records.is_logits(entry):
-                record = entry['recorder'], entry['from_student'], *map(entry.get, _KEYS)
-                distiller.logit_pyramids[record] = get_num_levels(records.find(entry).head)
+        for entry in [mapping[key] for key in pyramids if key in logits or reads[key]]:
+            record = entry['recorder'], entry['from_student'], *map(entry.get, _KEYS)
+            distiller.logit_pyramids[record] = get_num_levels(records.find(entry).head)
 
 
 def get_levels(distiller: Any, recorder: str, from_student: bool, **kwargs: Any) -> list[Tensor]:

@@ -33,9 +33,9 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
             model lacks the module of its logits.
     """
     recorders = {side: getattr(distiller, f'{side}_recorders').recorders for side in SIDES}
-    names = [*distiller.distill_losses, *recorders['teacher'], *recorders['student']]
     expected = "no 'loss_skd', which SKDDistiller adds"
-    expect('loss_skd' not in names, 'distiller: names', names, expected)
+    for part in (distiller.distill_losses, *recorders.values()):
+        expect('loss_skd' not in part, 'distiller: names', list(part), expected)
     teacher, student = (records.models[side] for side in SIDES)
     widths = [get_width(model.get_logits_module()) for model in (teacher, student)]
     sources = dict(teacher=teacher.logits_module, student=student.logits_module)
@@ -53,9 +53,9 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))
         arguments = LOGITS[type(loss)]
         signature(loss.forward).bind(*arguments)
-    if len(student.found) > 1 and student.logits_module == student.found[0]:
+    if len(student.known) > 1 and student.logits_module == student.known[0]:
         warnings.warn(
-            f'distiller.logits_module: of {student.found}, the loss of logits that is added reads '
+            f'distiller.logits_module: of {student.known}, the loss of logits that is added reads '
             f'{student.logits_module!r} alone; logits_module chooses another.',
             stacklevel=4,
         )

@@ -94,31 +94,27 @@ def find_logit_losses(distiller: Any, records: LogitRecords) -> dict[str, str]:
     for name, mapping in distiller.loss_forward_mappings.items():
         kind, key = type(distiller.distill_losses[name]), f'distiller.loss_forward_mappings.{name}'
         argument, _ = KNOWN.get(kind, ('', ''))
-        record = mapping.get(argument)
-        is_logits = records.is_logits(record)
+        reads = records.judge(mapping)
+        is_logits = reads.get(argument, False)
         if kind in LOGITS:
             expect(argument in mapping, key, mapping, f'an entry for {argument!r}')
             if is_logits is None:
                 warnings.warn(
-                    f'{key}.{argument} is taken for logits; if {record} is a feature, name the '
-                    'losses of logits by distiller.simplified_losses.',
+                    f'{key}.{argument} is taken for logits; if {mapping[argument]} is a feature, '
+                    'name the losses of logits by distiller.simplified_losses.',
                     stacklevel=3,
                 )
             is_logits = is_logits is not False
         elif is_logits:  # Of a loss of features; probabilities cannot be softened as logits can.
-            connector = records.find(record).connector
-            is_resized = getattr(connector, 'func', None) is F.interpolate
-            is_logits = get_side(record) == 'teacher' and (connector is None or is_resized)
+            connector = records.find(mapping[argument]).connector
+            is_kept = connector is None or getattr(connector, 'func', None) is F.interpolate
+            is_logits = is_kept and get_side(mapping[argument]) == 'teacher'
         if is_logits:
             found[name] = argument
             continue
-        reads = {
-            argument: records.is_logits(entry)
-            for argument, entry in mapping.items()
-            if isinstance(entry, dict) and get_side(entry) == 'teacher'
-        }
+        reads = {key: x for key, x in reads.items() if get_side(mapping[key]) == 'teacher'}
         sure = [key for key, is_read in reads.items() if is_read]
-        unsure = [key for key, is_read in reads.items() if is_read is None and 'label' not in key]
+        unsure = [key for key, is_read in reads.items() if is_read is None]
         if sure or unsure:
             others[name] = f'{name}={" or ".join(map(repr, sure or unsure))}'
         if sure and kind not in KNOWN:

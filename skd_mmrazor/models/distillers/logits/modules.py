@@ -80,8 +80,8 @@ class LogitModel:
         # A head of several tasks has a list; one class is that of an RPN.
         self.class_counts = {n for n in counts if isinstance(n, int) and n > 1}
         self.is_detector = is_kind(model, 'BaseDetector', 'Base3DDetector')
-        self.found = self._find_logits_modules()
-        self.logits_module = logits_module or self.found[0]
+        self.known = self._find_logits_modules()
+        self.logits_module = logits_module or self.known[0]
         if logits_module is not None:
             self.get_logits_module()
 
@@ -135,10 +135,11 @@ class LogitModel:
 
     def describe(self) -> str:
         """Names the model, and modules that may have its logits, in a message."""
-        names = [name for name in self.found if name in self.modules]
+        names = [name for name in self.known if name in self.modules]
         names = names or [name for name in self.modules if self._may_have_logits(name)]
-        hint = f'whose logits may be of {names}' if names else None
-        hint = hint or 'none of whose layers is known for logits'
+        hint = f'whose logits may be of {names}'
+        if not names:
+            hint = 'none of whose layers is known for logits'
         return f'the {self.side} {type(self.model).__name__}, {hint}'
 
     def _may_have_logits(self, name: str) -> bool:

@@ -181,9 +181,19 @@ class LogitRecords:
         connector = self._distiller.connectors[connector] if connector else None
         return LogitRecord(entry, self.models[side], recorder, connector)
 
-    def is_logits(self, entry: Any) -> bool | None:
-        """Whether an entry is of logits, see :meth:`LogitRecord.is_logits`."""
-        return isinstance(entry, dict) and self.find(entry).is_logits(self._counts)
+    def judge(self, mapping: dict[str, Any]) -> dict[str, bool | None]:
+        """Whether the entries of a loss are of logits, see :meth:`LogitRecord.is_logits`.
+
+        Args:
+            mapping (dict): The entries.
+
+        Returns:
+            dict[str, bool | None]: By argument. What is called a label is none of logits
+            where it cannot be told.
+        """
+        entries = {key: entry for key, entry in mapping.items() if isinstance(entry, dict)}
+        found = {key: self.find(entry).is_logits(self._counts) for key, entry in entries.items()}
+        return {key: bool(found[key]) if 'label' in key else found[key] for key in found}
 
     def get_entries(
         self, loss: nn.Module, mapping: dict[str, Any], argument: str
@@ -202,11 +212,12 @@ class LogitRecords:
         """
         if type(loss) in KNOWN:
             return get_pair(mapping, argument)
-        pair, kind = {'teacher': (argument, mapping[argument])}, self.find(mapping[argument]).kind
-        found = []
-        for key, entry in mapping.items():
-            if isinstance(entry, dict) and entry.get('from_student') and 'label' not in key:
-                is_logits = self.is_logits(entry)
-                if self.find(entry).kind == kind if is_logits is None else is_logits:
-                    found.append((key, entry))
+        kind = self.find(mapping[argument]).kind
+        found = [
+            (key, mapping[key])
+            for key, is_logits in self.judge(mapping).items()
+            if get_side(mapping[key]) == 'student'
+            if is_logits or (is_logits is None and self.find(mapping[key]).kind == kind)
+        ]
+        pair = {'teacher': (argument, mapping[argument])}
         return pair | {'student': found[0]} if len(found) == 1 else pair
