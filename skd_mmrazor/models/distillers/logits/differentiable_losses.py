@@ -34,8 +34,7 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
     key = f'distiller.distill_losses.{name}'
     detach = getattr(loss, 'teacher_detach', False)
     expect(isinstance(detach, bool), f'{key}.teacher_detach', detach, 'True or False')
-    if type(loss) in _LOG_SPACE:
-        log_space = _LOG_SPACE[type(loss)]
+    if log_space := _LOG_SPACE.get(type(loss)):
         keys = signature(log_space).parameters
         arguments = {key: getattr(loss, key) for key in keys if hasattr(loss, key)}
         if type(loss) is losses.DKDLoss and loss.reduction in ('mean', 'none'):

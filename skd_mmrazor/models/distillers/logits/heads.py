@@ -56,9 +56,8 @@ def has_sigmoid(head: nn.Module) -> bool:
 def _is_sigmoid(head: nn.Module, loss: Any) -> bool:
     loss = getattr(loss, 'ce', loss)  # Of mmpretrain's LabelSmoothLoss.
     # Sigmoid without such an attribute: mmpretrain's multi-label heads, and these losses.
-    default = is_kind(head, 'MultiLabelClsHead')
-    default = default or is_kind(loss, 'GaussianFocalLoss', 'BCELossWithLogits')
-    return bool(getattr(loss, 'use_sigmoid', default))
+    is_binary = is_kind(loss, 'GaussianFocalLoss', 'BCELossWithLogits')
+    return bool(getattr(loss, 'use_sigmoid', is_binary or is_kind(head, 'MultiLabelClsHead')))
 
 
 def get_settings(head: nn.Module) -> dict[str, Any]:

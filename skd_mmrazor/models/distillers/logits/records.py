@@ -47,11 +47,11 @@ class LogitRecord:
         # the same anchors, or of all anchors of a feature.
         self.has_layers = get_last_layer(connector) is not None
         is_of_head = self.layers is not None and self.layers in (own, logits)
-        self.anchors = self.layers if self.is_pyramid and is_of_head else None
+        self.anchor_layer = self.layers if self.is_pyramid and is_of_head else None
         is_as_wide = self.has_layers and get_width(connector) == get_width(logits)
         self.makes_anchors = self.is_pyramid and is_as_wide
         if self.makes_anchors:
-            self.head, self.anchors = model.get_head(model.logits_module), logits
+            self.head, self.anchor_layer = model.get_head(model.logits_module), logits
 
     def is_logits(self, counts: set[int]) -> bool | None:
         """Whether it is of the logits of its model.
@@ -110,7 +110,7 @@ class LogitRecord:
         if is_dense and classes == 1:  # RPNHead: its anchors stand for classes.
             classes = width
         if self.connector is not None:
-            anchors = max(1, (get_width(self.anchors) or 1) // classes)
+            anchors = max(1, (get_width(self.anchor_layer) or 1) // classes)
             return width // anchors if width % anchors == 0 else width
         valid = width == classes or (is_dense and width % classes == 0)
         expected = f'{classes}{" or a multiple" * is_dense}, the number of classes of its head'
@@ -216,7 +216,7 @@ class LogitRecords:
         found = [
             (key, mapping[key])
             for key, is_logits in self.judge(mapping).items()
-            if get_side(mapping[key]) == 'student'
+            if get_side(mapping[key]) == 'student' and 'label' not in key
             if is_logits or (is_logits is None and self.find(mapping[key]).kind == kind)
         ]
         pair = {'teacher': (argument, mapping[argument])}
