@@ -177,8 +177,7 @@ class LogitRecords:
         side, name = get_side(entry), entry.get('recorder')
         recorders = getattr(self._distiller, f'{side}_recorders').recorders
         recorder = recorders.get(name) if isinstance(name, str) else None
-        connector = entry.get('connector')
-        connector = self._distiller.connectors[connector] if connector else None
+        connector = dict(self._distiller.connectors).get(entry.get('connector'))
         return LogitRecord(entry, self.models[side], recorder, connector)
 
     def judge(self, mapping: dict[str, Any]) -> dict[str, bool | None]:
