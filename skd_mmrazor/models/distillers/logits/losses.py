@@ -228,6 +228,6 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
             taus[name] = found[0] if found else None
     # Of the user's own losses it may be a learned tensor.
     valid = all(is_number(tau) and tau > 0 for tau in taus.values()) and len({*taus.values()}) <= 1
-    expected = f'a number > 0, since the losses have {taus}'
+    expected = f'a number, since the losses have no common one > 0: {taus}'
     expect(valid, 'distiller.simplifier.tau', None, expected)
     return next(iter(taus.values()), 1.0)
