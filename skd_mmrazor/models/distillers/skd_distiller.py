@@ -1,6 +1,5 @@
 """Student-friendly knowledge distillation for any ``ConfigurableDistiller``."""
 
-import contextlib
 from functools import partial
 from typing import Any
 
@@ -218,7 +217,7 @@ class SKDDistiller(ConfigurableDistiller):
         self._simplified.clear()
         if not self._step:
             check_records(self)
-        with contextlib.nullcontext() if self._step else name_loss(self):
+        with name_loss(self):
             losses = super().compute_distill_losses()
         for name in self._unchecked:
             argument = self.simplified_losses[name]

@@ -9,12 +9,6 @@ from typing import Any
 from mmrazor.models.distillers import ConfigurableDistiller
 
 from ....utils import error_context
-from ..pyramids import get_loss
-
-_LABELS = (
-    '; gt_labels of class indices, one per image: Mixup, CutMix (batch_augments, or '
-    'train_cfg.augments), to_onehot and multi-label targets have none, and KLDivergence needs none'
-)
 
 
 @contextlib.contextmanager
@@ -35,13 +29,12 @@ def name_part(kwargs: dict[str, Any]) -> Iterator[None]:
     except Exception as error:
         built: dict[str, Any] = {}
         for part in filter(kwargs.get, signature(ConfigurableDistiller).parameters):
-            cfgs = kwargs[part]
-            for name, cfg in cfgs.items() if isinstance(cfgs, dict) else ():
+            with error_context(f'distiller.{part}', kwargs[part], 'a dict of configs'):
+                cfgs = kwargs[part].items()
+            for name, cfg in cfgs:
                 with error_context(f'distiller.{part}.{name}', cfg, 'a config that can be built'):
                     ConfigurableDistiller(**built, **{part: {name: cfg}})
-            with error_context(f'distiller.{part}', cfgs, 'configs that can be built'):
-                ConfigurableDistiller(**built, **{part: cfgs})
-            built[part] = cfgs
+            built[part] = kwargs[part]
         with error_context('distiller.*', list(kwargs), 'arguments that it takes'):
             raise error
 
@@ -61,12 +54,13 @@ def name_loss(distiller: Any) -> Iterator[None]:
     except Exception as error:
         if 'memory' in str(error):  # Of a GPU or, in other words, of a CPU.
             raise
+        expected = (
+            'records that the step makes, of shapes that the loss takes; gt_labels of class '
+            'indices, which Mixup, CutMix, to_onehot and multi-label images do not have'
+        )
         for name, mapping in distiller.loss_forward_mappings.items():
             # A copy, since the user's loss may have a state.
             loss = copy.deepcopy(distiller.distill_losses[name])
-            kind = type(get_loss(distiller, name)).__name__
-            expected = f'records that the step makes, of shapes that {kind} takes'
-            expected += _LABELS if 'gt_labels' in mapping else ''
             with error_context(f'distiller.loss_forward_mappings.{name}', mapping, expected):
                 loss(**{k: distiller.get_record(**record) for k, record in mapping.items()})
         with error_context('distiller', type(distiller).__name__, 'losses that can be computed'):
