@@ -118,12 +118,12 @@ def test_entries_that_read_one_level_say_which():
         step(build(*one, distiller=distiller(**indices)))
     with pytest.raises(ValueError, match=r"loss_cls: .*=\{'teacher': 2, .* record_idx='all' or a"):
         step(build(*one, distiller=distiller()))
-    mixed = dict(preds_S=0, preds_T='all'), dict(preds_S='all')
-    for wrong in (*mixed, dict(preds_S='every'), dict(preds_T=1.0)):
-        with pytest.raises(
-            ValueError, match=r'loss_cls\.preds_.\.record_idx=.*, expected an index, or'
-        ):
+    for wrong in (dict(preds_S=0, preds_T='all'), dict(preds_S='all')):
+        with pytest.raises(ValueError, match=r"loss_cls=.*, expected record_idx='all' in both"):
             build(*one, distiller=distiller(**wrong))
+    for wrong in (dict(preds_S='every', preds_T=1), dict(preds_S=1, preds_T=1.0)):
+        with pytest.raises((ValueError, TypeError), match=r'loss_cls=.*record_idx.*, expected rec'):
+            step(build(*one, distiller=distiller(**wrong)))
     with pytest.raises(ValueError, match=r'shapes of the logits=.*expected .*same record_idx'):
         step(build(*one, distiller=distiller(preds_S=0, preds_T=1)))
     # Fifteen numbers of a location are the five classes of three anchors.

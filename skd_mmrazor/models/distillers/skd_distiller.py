@@ -15,7 +15,7 @@ from ..losses import LogSpaceBinaryKLDivergence
 from .checks.config import check_arguments, check_parts, check_sources
 from .checks.errors import name_loss, name_part
 from .checks.losses import check_gradient, check_loss, check_losses
-from .checks.models import agree_on_num_classes, check_heads, check_simplifier
+from .checks.models import agree_on_num_classes, check_heads, check_levels, check_simplifier
 from .checks.records import check_records
 from .logits.known_losses import ALL_LEVELS, SIDES
 from .logits.losses import choose_losses, complete_losses, get_common_tau
@@ -156,6 +156,7 @@ class SKDDistiller(ConfigurableDistiller):
         choose_losses(self, records)
         check_losses(self)
         complete_losses(self, records)
+        check_levels(self)
         losses = {name: self.distill_losses[name] for name in self.simplified_losses}
         num_classes = agree_on_num_classes(self, records)
         check_heads(self, records)

@@ -12,30 +12,23 @@ from torch import nn
 
 from ....utils import error_context, expect, is_integer
 from ...losses.log_space_kl_divergence import check_entropy_grad
-from ..logits.known_losses import ALL_LEVELS, SIDES, get_pair
+from ..logits.known_losses import SIDES
 from ..logits.modules import LogitModel
-
-# Methods that need a distiller of their own, and that distiller with SKD.
-_OWN_DISTILLERS = (
-    (OFDLoss, OFDDistiller, 'SKDOFDDistiller'),
-    (BYOTConnector, BYOTDistiller, 'SKDBYOTDistiller'),
-)
 
 
 def check_arguments(distiller: Any) -> None:
     """Raises a ValueError that names the first wrong argument of :class:`SKDDistiller`."""
-    cfg, names = distiller.simplifier_cfg, distiller.simplified_losses
-    valid = isinstance(cfg, dict) and 'type' in cfg
-    expect(valid, 'distiller.simplifier', cfg, "a dict with a 'type'")
-    valid = names is None or (isinstance(names, dict) and bool(names))
-    expected = "a dict like dict(loss_kl='preds_T')"
-    expect(valid, 'distiller.simplified_losses', names, expected)
-    check_entropy_grad('distiller.entropy_grad', distiller.entropy_grad)
+    cfg, losses = distiller.simplifier_cfg, distiller.simplified_losses
     names, interval = distiller.logits_module, distiller.log_interval
+    is_config = isinstance(cfg, dict) and 'type' in cfg
+    expect(is_config, 'distiller.simplifier', cfg, "a dict with a 'type'")
+    is_choice = losses is None or (isinstance(losses, dict) and bool(losses))
+    expect(is_choice, 'distiller.simplified_losses', losses, "a dict like dict(loss_kl='preds_T')")
+    check_entropy_grad('distiller.entropy_grad', distiller.entropy_grad)
     each = names.values() if isinstance(names, dict) and set(names) == set(SIDES) else [names]
-    valid = names is None or all(isinstance(name, str) for name in each)
+    are_names = names is None or all(isinstance(name, str) for name in each)
     expected = f'the name of a module, or a dict of one for {SIDES}'
-    expect(valid, 'distiller.logits_module', names, expected)
+    expect(are_names, 'distiller.logits_module', names, expected)
     expect(is_integer(interval, 1), 'distiller.log_interval', interval, 'an integer > 0')
 
 
@@ -51,11 +44,11 @@ def check_parts(distiller: Any) -> None:
         ValueError: A part needs another distiller, a delivery has no source, or no
             loss reads the student.
     """
-    for part in (*distiller.distill_losses.values(), *distiller.connectors.values()):
-        for kind, base, name in _OWN_DISTILLERS:
-            valid = isinstance(distiller, base) or not isinstance(part, kind)
-            expected = f'{name!r} beside a {kind.__name__}'
-            expect(valid, 'distiller.type', type(distiller).__name__, expected)
+    parts = (*distiller.distill_losses.values(), *distiller.connectors.values())
+    for kind, own in ((OFDLoss, OFDDistiller), (BYOTConnector, BYOTDistiller)):
+        valid = isinstance(distiller, own) or not any(isinstance(part, kind) for part in parts)
+        expected = f"'SKD{own.__name__}' beside a {kind.__name__}"
+        expect(valid, 'distiller.type', type(distiller).__name__, expected)
     deliveries = distiller.deliveries
     names, expected = list(deliveries.deliveries), 'functions and methods that exist'
     with error_context('distiller.distill_deliveries', names, expected), deliveries:
@@ -68,15 +61,6 @@ def check_parts(distiller: Any) -> None:
             f'loss_forward_mappings, which has {list(mappings)}.',
             stacklevel=3,
         )
-    for name, mapping in mappings.items():
-        entries = {key: entry for key, entry in mapping.items() if isinstance(entry, dict)}
-        indices = {key: entry.get('record_idx', 0) for key, entry in entries.items()}
-        for argument, index in indices.items():
-            pair = [indices.get(key, index) for key, _ in get_pair(mapping, argument).values()]
-            valid = pair.count(index) == len(pair) if ALL_LEVELS in pair else isinstance(index, int)
-            key = f'distiller.loss_forward_mappings.{name}.{argument}.record_idx'
-            expected = f"an index, or {ALL_LEVELS!r} in both models' entries"
-            expect(valid, key, index, expected)
     records = [record for mapping in mappings.values() for record in mapping.values()]
     # A distiller of the user's own may have other records than dicts.
     valid = not records or any(not isinstance(r, dict) or r.get('from_student') for r in records)

@@ -5,76 +5,48 @@ from inspect import signature
 from typing import Any
 
 import torch
-from mmrazor.models.losses import ChannelWiseDivergence
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....utils import error_context, expect, is_number
-from ..logits.known_losses import KNOWN, LOGITS, get_pair
+from ..logits.known_losses import LOGITS, get_pair
 from ..pyramids import get_loss
 
 
 def check_losses(distiller: Any) -> None:
-    """Makes sure that the losses have sound arguments, and that SKD can train by the chosen.
+    """Makes sure that the losses have sound numbers, and that SKD can train by the chosen.
 
     Args:
         distiller (SKDDistiller): The distiller, whose losses are chosen.
 
     Raises:
-        ValueError: As of :func:`_check_numbers` and :func:`_check_mapping`.
+        ValueError: A number of a loss of mmrazor or ours is not finite. Or there is no
+            chosen loss or argument of that name, it receives the other model's logits,
+            or the loss is not minimised.
     """
-    for name, loss in distiller.distill_losses.items():
-        _check_numbers(name, loss)
-    for name, argument in distiller.simplified_losses.items():
-        _check_mapping(distiller, name, argument)
-
-
-def _check_mapping(distiller: Any, name: str, argument: Any) -> None:
-    """Makes sure that a loss trains the student and its simplifier by an argument.
-
-    Args:
-        distiller (SKDDistiller): The distiller.
-        name (str): Name of the loss.
-        argument (str): Its argument that takes the teacher's logits.
-
-    Raises:
-        ValueError: There is no such loss or argument, it receives the other model's
-            logits, or the loss is not minimised.
-    """
-    mappings, key = distiller.loss_forward_mappings, 'distiller.simplified_losses'
-    expect(name in mappings, key, name, f'a loss of loss_forward_mappings: {list(mappings)}')
-    mapping = mappings[name]
-    known = isinstance(argument, str) and argument in mapping
-    expect(known, f'{key}.{name}', argument, f'an argument of that loss: {list(mapping)}')
-    for side, (fed, entry) in get_pair(mapping, argument).items():
-        is_student = side == 'student'
-        found = entry.get('from_student', is_student)
-        key = f'distiller.loss_forward_mappings.{name}.{fed}.from_student'
-        expected = f'{is_student}: the logits of the {side}; simplified_losses chooses the losses'
-        expect(found is is_student, key, found, expected)
-    expected = "a name with 'loss' in it: mmengine optimises no other, and SKD would not train"
-    expect('loss' in name, 'distiller.distill_losses', name, expected)
-    weight = getattr(distiller.distill_losses[name], 'loss_weight', 1)
-    key = f'distiller.distill_losses.{name}.loss_weight'
-    expected = 'at least 0: SKD is for the distiller that trains the student, not a generator'
-    expect(not is_number(weight) or weight >= 0, key, weight, expected)
-
-
-def _check_numbers(name: str, loss: nn.Module) -> None:
-    """Makes sure that the numeric arguments of a loss of mmrazor or ours are finite numbers.
-
-    Args:
-        name (str): The loss's name in ``distill_losses``.
-        loss (nn.Module): The loss.
-
-    Raises:
-        ValueError: An argument whose default is a number is not a finite number.
-    """
-    for argument, parameter in signature(type(loss).__init__).parameters.items():
-        value = getattr(loss, argument, parameter.default)
-        valid = is_number(value) or not is_number(parameter.default)
-        key = f'distiller.distill_losses.{name}.{argument}'
+    losses, mappings = distiller.distill_losses, distiller.loss_forward_mappings
+    for name, loss in losses.items():
         is_users = type(loss).__module__.split('.')[0] not in ('mmrazor', 'skd_mmrazor')
-        expect(valid or is_users, key, value, 'a finite number')
+        for argument, parameter in signature(type(loss).__init__).parameters.items():
+            value = getattr(loss, argument, parameter.default)
+            valid = is_users or is_number(value) or not is_number(parameter.default)
+            expect(valid, f'distiller.distill_losses.{name}.{argument}', value, 'a finite number')
+    for name, argument in distiller.simplified_losses.items():
+        key, expected = 'distiller.simplified_losses', 'a loss of loss_forward_mappings: '
+        expect(name in mappings, key, name, f'{expected}{list(mappings)}')
+        found = list(mappings[name])
+        expect(argument in found, f'{key}.{name}', argument, f'an argument of that loss: {found}')
+        for side, (fed, entry) in get_pair(mappings[name], argument).items():
+            is_student = side == 'student'
+            found = entry.get('from_student', is_student)
+            key = f'distiller.loss_forward_mappings.{name}.{fed}.from_student'
+            expected = f'{is_student}: the logits of the {side}; simplified_losses chooses losses'
+            expect(found is is_student, key, found, expected)
+        expected = "a name with 'loss' in it: mmengine optimises no other, and SKD would not train"
+        expect('loss' in name, 'distiller.distill_losses', name, expected)
+        weight = getattr(losses[name], 'loss_weight', 1)
+        expected = 'at least 0: SKD is for the distiller that trains the student, not a generator'
+        valid = not is_number(weight) or weight >= 0
+        expect(valid, f'distiller.distill_losses.{name}.loss_weight', weight, expected)
 
 
 def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
@@ -86,29 +58,21 @@ def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
         num_classes (int): Number of classes.
 
     Returns:
-        bool: Whether it could be computed. A loss of the user's own may take other
-        things than logits and labels: it is then checked in the first step.
+        bool: Whether it could be computed. A loss may take other things than logits and
+        labels: it is then checked in the first step.
 
     Raises:
-        ValueError: A loss of mmrazor cannot be computed, or as of
-            :func:`check_gradient`.
+        ValueError: As of :func:`check_gradient`.
     """
-    loss, mapping = distiller.distill_losses[name], distiller.loss_forward_mappings[name]
-    shape = (4, num_classes, 2, 2) if isinstance(loss, ChannelWiseDivergence) else (4, num_classes)
-    inputs = {
-        argument: torch.randint(num_classes, (4,))
-        if 'label' in argument and argument != distiller.simplified_losses[name]
-        else torch.randn(shape, requires_grad=True)
-        for argument in mapping
-    }
-    with error_context(f'distiller.distill_losses.{name}', mapping, 'a loss of logits and labels'):
-        try:
-            value = copy.deepcopy(loss).cpu()(**inputs)
-        except Exception:
-            if type(loss) in KNOWN:
-                raise
-            return False
-    check_gradient(distiller, name, value, inputs[distiller.simplified_losses[name]])
+    mapping, argument = distiller.loss_forward_mappings[name], distiller.simplified_losses[name]
+    inputs = {key: torch.randn(4, num_classes, requires_grad=True) for key in mapping}
+    labels = [key for key in mapping if 'label' in key and key != argument]
+    inputs.update((key, torch.randint(num_classes, (4,))) for key in labels)
+    try:
+        value = copy.deepcopy(distiller.distill_losses[name]).cpu()(**inputs)
+    except Exception:
+        return False
+    check_gradient(distiller, name, value, inputs[argument])
     return True
 
 
@@ -126,20 +90,19 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
             or Inf in it.
     """
     loss, key = get_loss(distiller, name), f'distiller.distill_losses.{name}'
-    simplified = dict(distiller.simplified_losses)
-    argument = simplified.pop(name)
-    values = value if isinstance(value, list) and value else [value]
-    are_tensors = all(isinstance(value, Tensor) for value in values)
     expected = 'a tensor or a list of tensors, which mmengine adds to the objective'
-    expect(are_tensors, f'{key}: what it returns', type(value).__name__, expected)
-    gradient, total = None, sum(value.sum() for value in values)
-    if total.requires_grad:
+    with error_context(f'{key}: what it returns', type(value).__name__, expected):
+        total = sum(x.sum() for x in (value if isinstance(value, list) else [value]))
+        gradient = logits if total.requires_grad else None
+    if gradient is not None:
         (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
     # Only mmrazor's losses are known to have a gradient almost everywhere.
     may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
     valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())
     found = 'none' if gradient is None else f'of a sum of {gradient.abs().sum():g}'
-    expected = 'a finite one (a loss that detaches the teacher or takes its argmax has none)'
-    expected += f', or distiller.simplified_losses={simplified}' * bool(simplified)
-    key += f': gradient of {type(loss).__name__} to its {argument}'
+    expected = (
+        'a finite one (a loss that detaches the teacher or takes its argmax has none); '
+        'simplified_losses chooses losses'
+    )
+    key += f': gradient of {type(loss).__name__} to its {distiller.simplified_losses[name]}'
     expect(bool(valid), key, found, expected)

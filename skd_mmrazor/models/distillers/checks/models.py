@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from ....utils import error_context, expect, is_number
-from ..logits.known_losses import ALL_LEVELS
+from ..logits.known_losses import ALL_LEVELS, get_pair
 from ..logits.records import LogitRecords
-
-_HINT = '; a connector in loss_forward_mappings may change it'
 
 
 def check_simplifier(simplifier: Any, num_classes: int) -> None:
@@ -33,15 +31,34 @@ def check_simplifier(simplifier: Any, num_classes: int) -> None:
     with error_context(key, name, f'a function of logits of shape (N, {num_classes})'):
         logits = torch.randn(4, num_classes)
         out = copy.deepcopy(simplifier)(logits)
+    sound = isinstance(out, Tensor) and out.shape == logits.shape and out.isfinite().all()
     # Other losses read the input as it is, and so do the statistics.
-    expect(logits._version == 0, key, name, 'a function that does not write into its input')
-    sound = isinstance(out, Tensor) and out.shape == (4, num_classes) and out.isfinite().all()
-    expect(bool(sound), key, f'{name} with tau={tau}', 'that its outputs are finite logits')
+    sound = bool(sound) and logits._version == 0
+    expected = 'that its outputs are finite logits, and that it does not write into its input'
+    expect(sound, key, f'{name} with tau={tau}', expected)
     if not out.requires_grad and any(p.requires_grad for p in simplifier.parameters()):
         warnings.warn(
             f'{key}: {name} cannot learn, since its outputs are detached from its parameters.',
             stacklevel=2,
         )
+
+
+def check_levels(distiller: Any) -> None:
+    """Makes sure that a loss reads all levels of both models, or one of each.
+
+    Args:
+        distiller (SKDDistiller): The distiller, whose losses are chosen.
+
+    Raises:
+        ValueError: A loss reads all levels of one model alone.
+    """
+    for name, mapping in distiller.loss_forward_mappings.items():
+        pairs = [get_pair(mapping, argument) for argument in mapping]
+        for pair in (*pairs, distiller.logit_entries.get(name, {})):
+            entries = [entry for _, entry in pair.values() if isinstance(entry, dict)]
+            kinds = {entry.get('record_idx') == ALL_LEVELS for entry in entries}
+            expected = f"record_idx={ALL_LEVELS!r} in both models' entries, or in neither"
+            expect(len(kinds) < 2, f'distiller.loss_forward_mappings.{name}', mapping, expected)
 
 
 def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
@@ -57,7 +74,7 @@ def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
     Raises:
         ValueError: They do not agree, or none of them has a number.
     """
-    losses, counts = distiller.simplified_losses, []
+    counts: list[tuple[str, Any]] = []
     for name, pair in distiller.logit_entries.items():
         for side, (_, entry) in pair.items():
             number = records.find(entry).get_num_classes()
@@ -67,9 +84,9 @@ def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
     counts.append(('simplifier', distiller.simplifier_cfg.get('num_classes')))
     counts = [(key, number) for key, number in counts if number is not None]
     first, num_classes = counts[0] if counts else ('', records.num_classes)
-    hint = f'; simplified_losses chooses of {list(losses)}' if len(losses) > 1 else _HINT
+    hint = 'a connector in its mapping may change it, and simplified_losses chooses losses'
     for key, number in counts:
-        expected = f'{num_classes}, as distiller.{first} has{hint}'
+        expected = f'{num_classes}, as distiller.{first} has; {hint}'
         expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
     expected = "two at least, or type='ConfigurableDistiller': one class is no distribution"
     expect(num_classes != 1, f'distiller.{first}: num_classes', 1, expected)
@@ -92,13 +109,10 @@ def check_heads(distiller: Any, records: LogitRecords) -> None:
         ValueError: A setting of the heads differs.
     """
     for name, pair in distiller.logit_entries.items():
-        key = f'distiller.loss_forward_mappings.{name}'
-        indices = {side: entry.get('record_idx', 0) for side, (_, entry) in pair.items()}
-        valid = ALL_LEVELS not in indices.values() or len(set(indices.values())) == 1
-        expect(valid, f'{key}: record_idx', indices, f'an index, or {ALL_LEVELS!r}, in both')
         heads = {side: records.find(x).get_head_settings() for side, (_, x) in pair.items()}
         for setting in heads['teacher']:
             found = {side: head[setting] for side, head in heads.items() if setting in head}
             valid = all(value == found['teacher'] for value in found.values())
             expected = "the same in both models, or type='ConfigurableDistiller' for features alone"
-            expect(valid, f'{key}: {setting} of the heads', found, expected)
+            key = f'distiller.loss_forward_mappings.{name}: {setting} of the heads'
+            expect(valid, key, found, expected)
