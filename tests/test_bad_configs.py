@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmrazor.registry import MODELS
 
-from skd_mmrazor.models.distillers.checks.errors import name_loss
+from skd_mmrazor.models.distillers.checks.records import name_loss
 
 from .conftest import algorithm
 from .valid_configs import (

@@ -27,12 +27,9 @@ def check_logits(simplifier: Any, logits: Any) -> None:
     found: Any = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     expected = (
         f'(N, {classes}) or (N, {classes}, ...), with N > 0: data_idx in the mapping chooses one '
-        'of several outputs; where the classes are last, a connector in both mappings moves them '
-        'by logits.flatten(0, -2)'
+        "of several outputs, and record_idx='all' tells the anchors of a detector apart; where the "
+        'classes are last, a connector in both mappings moves them by logits.flatten(0, -2)'
     )
-    width = found[1] if isinstance(found, tuple) and len(found) > 2 else classes
-    if width > classes and width % classes == 0:
-        expected = f"(N, {classes}, ...): record_idx='all' tells the anchors of a detector apart"
     valid = found[1:2] == (classes,) and 0 not in found
     expect(valid, f'{name}: the shape of the teacher logits', found, expected)
     expected = (

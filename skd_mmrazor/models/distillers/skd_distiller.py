@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from ...utils import error_context
 from ..connectors import AttentionSimplifierConnector
 from ..losses import LogSpaceBinaryKLDivergence
-from .checks.config import check_arguments, check_parts, check_sources
-from .checks.errors import name_loss, name_part
-from .checks.losses import check_gradient, check_loss, check_losses
-from .checks.models import agree_on_num_classes, check_heads, check_levels, check_simplifier
-from .checks.records import check_records
+from .checks.config import check_arguments, check_parts, check_sources, name_part
+from .checks.losses import check_gradient, check_loss, check_losses, check_simplifier
+from .checks.models import agree_on_num_classes, check_heads, check_levels
+from .checks.records import check_records, name_loss
 from .logits.known_losses import ALL_LEVELS, SIDES
 from .logits.losses import choose_losses, complete_losses, get_common_tau
 from .logits.records import LogitRecords
@@ -170,11 +169,11 @@ class SKDDistiller(ConfigurableDistiller):
         )
         with torch.random.fork_rng(devices=[]):
             with error_context('distiller.simplifier', self.simplifier_cfg, 'a valid config'):
-                kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-                is_ours = isinstance(kind, type) and issubclass(kind, AttentionSimplifierConnector)
-                if self._use_sigmoid and is_ours:  # Smaller logits would make objects likelier.
-                    cfg = dict(softening='scale', start_factor=1.0) | cfg
                 self.simplifier = MODELS.build(dict(_scope_='mmrazor') | cfg)
+            if self._use_sigmoid and isinstance(self.simplifier, AttentionSimplifierConnector):
+                # Smaller logits would make objects likelier.
+                self.simplifier.softening = cfg.get('softening', 'scale')
+                self.simplifier.start_factor = float(cfg.get('start_factor', 1))
             check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
         prepare_pyramids(self, records)

@@ -3,10 +3,11 @@
 import contextlib
 import warnings
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 from mmrazor.models.architectures.connectors import BYOTConnector
-from mmrazor.models.distillers import BYOTDistiller, OFDDistiller
+from mmrazor.models.distillers import BYOTDistiller, ConfigurableDistiller, OFDDistiller
 from mmrazor.models.losses import OFDLoss
 from torch import nn
 
@@ -14,6 +15,34 @@ from ....utils import error_context, expect, is_integer
 from ...losses.log_space_kl_divergence import check_entropy_grad
 from ..logits.known_losses import SIDES
 from ..logits.modules import LogitModel
+
+
+@contextlib.contextmanager
+def name_part(kwargs: dict[str, Any]) -> Iterator[None]:
+    """Names the recorder, delivery, connector, loss or mapping that cannot be built.
+
+    mmrazor builds all of them in one constructor, whose errors do not say which one
+    failed. So after an error each is built by itself.
+
+    Args:
+        kwargs (dict): The arguments of a ``ConfigurableDistiller``.
+
+    Raises:
+        ValueError: Instead of any error inside; a TypeError stays one.
+    """
+    try:
+        yield
+    except Exception as error:
+        built: dict[str, Any] = {}
+        for part in filter(kwargs.get, signature(ConfigurableDistiller).parameters):
+            with error_context(f'distiller.{part}', kwargs[part], 'a dict of configs'):
+                cfgs = kwargs[part].items()
+            for name, cfg in cfgs:
+                with error_context(f'distiller.{part}.{name}', cfg, 'a config that can be built'):
+                    ConfigurableDistiller(**built, **{part: {name: cfg}})
+            built[part] = kwargs[part]
+        with error_context('distiller.*', list(kwargs), 'arguments that it takes'):
+            raise error
 
 
 def check_arguments(distiller: Any) -> None:
@@ -56,11 +85,8 @@ def check_parts(distiller: Any) -> None:
     mappings = distiller.loss_forward_mappings
     # mmrazor's config of factor transfer inherits one.
     for loss in [name for name in distiller.distill_losses if name not in mappings]:
-        warnings.warn(
-            f'distiller.distill_losses.{loss} is not computed: it has no entry in '
-            f'loss_forward_mappings, which has {list(mappings)}.',
-            stacklevel=3,
-        )
+        unused = f'distiller.distill_losses.{loss} is not computed: it is not among the'
+        warnings.warn(f'{unused} loss_forward_mappings {list(mappings)}.', stacklevel=3)
     records = [record for mapping in mappings.values() for record in mapping.values()]
     # A distiller of the user's own may have other records than dicts.
     valid = not records or any(not isinstance(r, dict) or r.get('from_student') for r in records)

@@ -1,10 +1,12 @@
-"""Checks that a loss trains the student and the simplifier."""
+"""Checks that the losses train the student and the simplifier, and that both can be computed."""
 
 import copy
+import warnings
 from inspect import signature
 from typing import Any
 
 import torch
+from mmrazor.models.losses import ChannelWiseDivergence
 from torch import Tensor
 
 from ....utils import error_context, expect, is_number
@@ -49,6 +51,34 @@ def check_losses(distiller: Any) -> None:
         expect(valid, f'distiller.distill_losses.{name}.loss_weight', weight, expected)
 
 
+def check_simplifier(simplifier: Any, num_classes: int) -> None:
+    """Tries a simplifier on random logits.
+
+    Args:
+        simplifier (nn.Module): The simplifier.
+        num_classes (int): Number of classes.
+
+    Raises:
+        ValueError: It cannot be called, writes into its input, or does not return
+            finite logits of the same shape.
+
+    Warns where its parameters cannot learn.
+    """
+    key, name = 'distiller.simplifier', type(simplifier).__name__
+    tau = getattr(simplifier, 'tau', None)
+    expect(is_number(tau), f'{key}.tau', tau, f'a number as an attribute of {name}')
+    with error_context(key, name, f'a function of logits of shape (N, {num_classes})'):
+        logits = torch.randn(4, num_classes)
+        out = copy.deepcopy(simplifier)(logits)
+    are_logits = isinstance(out, Tensor) and out.shape == logits.shape
+    # Other losses read the input as it is, and so do the statistics.
+    sound = are_logits and bool(out.isfinite().all()) and logits._version == 0
+    expected = 'that its outputs are finite logits, and that it does not write into its input'
+    expect(sound, key, f'{name} with tau={tau}', expected)
+    if not out.requires_grad and any(p.requires_grad for p in simplifier.parameters()):
+        warnings.warn(f'{key}: {name} cannot learn: its outputs are detached.', stacklevel=2)
+
+
 def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
     """Tries a loss on random logits, and refuses it if SKD could not train.
 
@@ -65,11 +95,13 @@ def check_loss(distiller: Any, name: str, num_classes: int) -> bool:
         ValueError: As of :func:`check_gradient`.
     """
     mapping, argument = distiller.loss_forward_mappings[name], distiller.simplified_losses[name]
-    inputs = {key: torch.randn(4, num_classes, requires_grad=True) for key in mapping}
+    loss = distiller.distill_losses[name]
+    shape = (4, num_classes, 2, 2) if isinstance(loss, ChannelWiseDivergence) else (4, num_classes)
+    inputs = {key: torch.randn(shape, requires_grad=True) for key in mapping}
     labels = [key for key in mapping if 'label' in key and key != argument]
     inputs.update((key, torch.randint(num_classes, (4,))) for key in labels)
     try:
-        value = copy.deepcopy(distiller.distill_losses[name]).cpu()(**inputs)
+        value = copy.deepcopy(loss).cpu()(**inputs)
     except Exception:
         return False
     check_gradient(distiller, name, value, inputs[argument])
@@ -91,11 +123,11 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
     """
     loss, key = get_loss(distiller, name), f'distiller.distill_losses.{name}'
     expected = 'a tensor or a list of tensors, which mmengine adds to the objective'
+    gradient = None
     with error_context(f'{key}: what it returns', type(value).__name__, expected):
         total = sum(x.sum() for x in (value if isinstance(value, list) else [value]))
-        gradient = logits if total.requires_grad else None
-    if gradient is not None:
-        (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
+        if total.requires_grad:
+            (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
     # Only mmrazor's losses are known to have a gradient almost everywhere.
     may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
     valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())

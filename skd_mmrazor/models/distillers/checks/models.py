@@ -1,46 +1,10 @@
 """Whether both models, the losses and the simplifier agree on the logits."""
 
-import copy
-import warnings
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from ....utils import error_context, expect, is_number
+from ....utils import expect
 from ..logits.known_losses import ALL_LEVELS, get_pair
 from ..logits.records import LogitRecords
-
-
-def check_simplifier(simplifier: Any, num_classes: int) -> None:
-    """Tries a simplifier on random logits.
-
-    Args:
-        simplifier (nn.Module): The simplifier.
-        num_classes (int): Number of classes.
-
-    Raises:
-        ValueError: It cannot be called, writes into its input, or does not return
-            finite logits of the same shape.
-
-    Warns where its parameters cannot learn.
-    """
-    key, name = 'distiller.simplifier', type(simplifier).__name__
-    tau = getattr(simplifier, 'tau', None)
-    expect(is_number(tau), f'{key}.tau', tau, f'a number as an attribute of {name}')
-    with error_context(key, name, f'a function of logits of shape (N, {num_classes})'):
-        logits = torch.randn(4, num_classes)
-        out = copy.deepcopy(simplifier)(logits)
-    sound = isinstance(out, Tensor) and out.shape == logits.shape and out.isfinite().all()
-    # Other losses read the input as it is, and so do the statistics.
-    sound = bool(sound) and logits._version == 0
-    expected = 'that its outputs are finite logits, and that it does not write into its input'
-    expect(sound, key, f'{name} with tau={tau}', expected)
-    if not out.requires_grad and any(p.requires_grad for p in simplifier.parameters()):
-        warnings.warn(
-            f'{key}: {name} cannot learn, since its outputs are detached from its parameters.',
-            stacklevel=2,
-        )
 
 
 def check_levels(distiller: Any) -> None:

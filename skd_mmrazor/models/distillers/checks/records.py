@@ -1,15 +1,45 @@
-"""Checks that the logits of both models are of the same locations."""
+"""Checks that a step makes what the losses need: logits of the same locations in both models."""
 
 import contextlib
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from ....utils import expect
+from ....utils import error_context, expect
 from ..logits.heads import get_last_layer
 from ..logits.known_losses import ALL_LEVELS, KNOWN, SIDES
 
 _MODES = {1: 'linear', 2: 'bilinear', 3: 'trilinear'}
+
+
+@contextlib.contextmanager
+def name_loss(distiller: Any) -> Iterator[None]:
+    """Names the record or the loss with which a training step fails.
+
+    Args:
+        distiller (ConfigurableDistiller): Holds the records of the step.
+
+    Raises:
+        ValueError: Instead of any error inside; a TypeError stays one.
+    """
+    try:
+        yield
+    except Exception as error:
+        if 'memory' in str(error):  # Of a GPU or, in other words, of a CPU.
+            raise
+        expected = (
+            'records that the step makes, of shapes that the loss takes; gt_labels of class '
+            'indices, which Mixup, CutMix, to_onehot and multi-label images do not have'
+        )
+        for name, mapping in distiller.loss_forward_mappings.items():
+            # A copy, since the user's loss may have a state.
+            loss = copy.deepcopy(distiller.distill_losses[name])
+            with error_context(f'distiller.loss_forward_mappings.{name}', mapping, expected):
+                loss(**{k: distiller.get_record(**record) for k, record in mapping.items()})
+        with error_context('distiller', type(distiller).__name__, 'losses that can be computed'):
+            raise error
 
 
 def check_records(distiller: Any) -> None:
