@@ -194,6 +194,9 @@ def test_features_of_all_levels_are_averaged_as_they_are():
         for x in levels
     ]
     torch.testing.assert_close(found, 0.8 * losses[0] + 0.2 * losses[1])
+    first = dict(records, t_feature=dict(records['t_feature'], record_idx=0))
+    with pytest.raises(ValueError, match=r"loss_l2=.*, expected record_idx='all' in both"):
+        build(distiller=dict(distiller, loss_forward_mappings=dict(loss_l2=first)))
     # One more level of a model has nothing to be compared with.
     loss = model.distiller.distill_losses['loss_l2']
     with pytest.raises(ValueError, match='is longer'):

@@ -1,5 +1,6 @@
 """Student-friendly knowledge distillation for any ``ConfigurableDistiller``."""
 
+import contextlib
 from functools import partial
 from typing import Any
 
@@ -217,7 +218,8 @@ class SKDDistiller(ConfigurableDistiller):
         self._simplified.clear()
         if not self._step:
             check_records(self)
-        with name_loss(self):
+        # A context of one's own interrupts torch.compile.
+        with contextlib.nullcontext() if self._step else name_loss(self):
             losses = super().compute_distill_losses()
         for name in self._unchecked:
             argument = self.simplified_losses[name]
