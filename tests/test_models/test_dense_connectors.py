@@ -68,6 +68,11 @@ def test_a_connector_that_does_not_resize_is_joined_by_one_that_does():
     step(build(*models, distiller=cwd(both, **entry)))
 
 
+def test_a_module_before_a_connector_with_layers_may_run_more_often():
+    change = dict(change=dict(type='ConvModuleConnector', in_channel=CLASSES, out_channel=CLASSES))
+    step(build(Segmentor(), Segmentor(calls=2), distiller=cwd(change, connector='change')))
+
+
 def test_squares_of_probabilities_are_left_as_they_are():
     """They are softened by no division."""
     softmax = dict(type='TorchFunctionalConnector', function_name='softmax', func_args=dict(dim=1))

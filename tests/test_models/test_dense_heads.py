@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmrazor.registry import MODELS
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceBinaryKLDivergence
@@ -12,6 +13,7 @@ from skd_mmrazor.models import AttentionSimplifierConnector, LogSpaceBinaryKLDiv
 from .dense_models import (
     ANCHORS,
     CLASSES,
+    SKD,
     Detector,
     RetinaHead,
     RPNHead,
@@ -45,6 +47,25 @@ def test_a_detector_of_features_gains_a_binary_loss_of_all_levels():
         losses['distill.teacher_entropy'].double(), entropy, rtol=1e-5, atol=0
     )
     step(build())
+
+
+def test_the_softening_of_independent_classes_is_a_default_of_our_simplifier():
+    """Which a config may change; a simplifier of one's own has other settings."""
+
+    @MODELS.register_module(name='OwnSimplifier', force=True)
+    class OwnSimplifier(nn.Linear):
+        def __init__(self, num_classes, tau):
+            super().__init__(1, 1)
+            self.tau = tau
+
+        def forward(self, logits):
+            return logits * self.weight
+
+    given = dict(softening='log_softmax', start_factor=0.5)
+    simplifier = build(simplifier=dict(SKD['simplifier'], **given)).distiller.simplifier
+    assert (simplifier.softening, simplifier.start_factor) == ('log_softmax', 0.5)
+    simplifier = build(simplifier=dict(type='OwnSimplifier')).distiller.simplifier
+    assert not hasattr(simplifier, 'softening')
 
 
 def test_binary_divergence_has_true_gradients():

@@ -4,6 +4,8 @@ import re
 
 import pytest
 import torch
+from mmrazor.models.losses import ChannelWiseDivergence
+from mmrazor.registry import MODELS
 
 from skd_mmrazor.models import LogSpaceBinaryKLDivergence
 
@@ -30,6 +32,19 @@ def test_a_module_that_runs_more_often_in_one_model_is_named():
     with pytest.raises(ValueError, match=message):
         step(build(*models, distiller=cwd()))
     step(build(*models, distiller=cwd(record_idx=1)))
+
+
+def test_a_divergence_of_maps_that_detaches_is_refused_when_built():
+    @MODELS.register_module(name='DetachingCWD', force=True)
+    class DetachingCWD(ChannelWiseDivergence):
+        def forward(self, preds_S, preds_T):
+            return super().forward(preds_S, preds_T.detach())
+
+    entries = dict(cwd(), distill_losses=dict(loss_cwd=dict(type='DetachingCWD')))
+    with pytest.raises(ValueError, match=r'loss_cwd: gradient of DetachingCWD to its preds_T='):
+        build(
+            Segmentor(), Segmentor(), distiller=entries, simplified_losses=dict(loss_cwd='preds_T')
+        )
 
 
 def test_a_sigmoid_of_a_segmentor_is_seen():

@@ -143,13 +143,21 @@ class LossOfDictsAndLogits(torch.nn.Module):
         return ((preds_S['logits'] - preds_T.detach()) ** 2).mean()
 
 
+@MODELS.register_module()
+class DetachingLossOfLabels(torch.nn.Module):
+    def forward(self, preds_S, preds_T, gt_labels):
+        return (preds_S - preds_T.detach())[range(len(gt_labels)), gt_labels].square().mean()
+
+
 ARGUMENTS.update(DetachingLoss=('preds_S', 'preds_T'), LossOfDictsAndLogits=('preds_S', 'preds_T'))
+ARGUMENTS.update(DetachingLossOfLabels=('preds_S', 'preds_T', 'gt_labels'))
 
 
-def test_a_users_loss_that_detaches_is_refused_when_built():
+@pytest.mark.parametrize('name', ['DetachingLoss', 'DetachingLossOfLabels'])
+def test_a_users_loss_that_detaches_is_refused_when_built(name):
     refused(
-        r"loss_x: gradient of DetachingLoss to its preds_T='none'",
-        losses={'loss_x': dict(type='DetachingLoss')},
+        rf"loss_x: gradient of {name} to its preds_T='none'",
+        losses={'loss_x': dict(type=name)},
         simplified_losses=dict(loss_x='preds_T'),
         simplifier=simplifier(tau=1),
     )
