@@ -70,12 +70,15 @@ def _check_counts(distiller: Any, name: str, pair: dict[str, tuple[str, Any]]) -
     # A module may run twice for the same map, as PointRend's does.
     are_equal = len(sizes) == len(SIDES) and len(set(counts.values())) == 1
     expected = (
-        'as many of both models, of what runs in a training step (FpnTeacherDistill does not run '
-        'the head, SingleTeacherDistill does); of several sizes, '
-        f'record_idx={ALL_LEVELS!r} or a number in both entries chooses'
+        'some of both models, of what runs in a training step (FpnTeacherDistill does not run '
+        'the head, SingleTeacherDistill does)'
     )
-    valid = all(counts.values()) and (are_chosen or are_equal)
-    _expect(valid, name, 'records of a step', counts, expected)
+    key, kind = f'distiller.loss_forward_mappings.{name}', 'records of a step'
+    expect(all(counts.values()), f'{key}: {kind}', counts, expected)
+    expected = (
+        f'as many of both models, of one size: record_idx={ALL_LEVELS!r} or a number in both '
+    )
+    _expect(are_chosen or are_equal, name, kind, counts, expected + 'entries chooses of several')
 
 
 def _get_shape(output: Any, index: int | None) -> Any:
