@@ -3,6 +3,7 @@
 import warnings
 
 import pytest
+from mmrazor.registry import MODELS
 from torch import nn
 
 from skd_mmrazor.models import AttentionSimplifierConnector
@@ -122,3 +123,25 @@ def test_the_layer_of_the_logits_may_be_nested_in_its_head():
     head = VisionTransformerClsHead()
     assert get_logits_layer(head) is head.layers['head']
     assert get_logits_layer(nn.Linear(2, 3)) is None
+
+
+def test_without_a_number_of_classes_the_last_layer_may_be_that_of_the_logits():
+    network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8))
+    assert "whose logits may be of ['1']" in LogitModel('teacher', network).describe()
+
+
+@MODELS.register_module()
+class FixedSimplifier(AttentionSimplifierConnector):
+    """Lets no config choose its softening."""
+
+    def __init__(self, num_classes, tau):
+        super().__init__(num_classes, tau, softening='log_softmax')
+
+
+def test_the_softening_of_ones_own_simplifier_is_not_replaced_in_silence():
+    head = with_head(SIGMOID)
+    own = dict(simplifier=dict(type='FixedSimplifier'))
+    with pytest.raises(TypeError, match=r"distiller\.simplifier=.*argument 'softening'"):
+        build(*RKD, head, head, **own)
+    softmax = classifier(4)
+    assert build(*RKD, softmax, softmax, **own).distiller.simplifier.softening == 'log_softmax'

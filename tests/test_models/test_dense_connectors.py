@@ -60,7 +60,7 @@ def test_squares_of_resized_logits_are_simplified_too():
 def test_a_connector_that_does_not_resize_is_joined_by_one_that_does():
     change = dict(change=dict(type='ConvModuleConnector', in_channel=CLASSES, out_channel=CLASSES))
     models, entry = (Segmentor(), Segmentor(stride=2)), dict(connector='change')
-    message = r'in its preds_T, or in a list that begins with the connector that it has'
+    message = r'in its preds_T; where that has a connector, resize is a list'
     with pytest.raises(ValueError, match=message) as caught:
         step(build(*models, distiller=cwd(change, **entry)))
     (told,) = re.findall(r'connectors=(dict\(.*\)) and', str(caught.value))

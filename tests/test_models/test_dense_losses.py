@@ -125,7 +125,7 @@ def test_of_several_records_of_the_student_the_logits_are_compared():
         build(with_anchors(4.0), with_anchors(8.0), distiller=entries, **NAMED)
     del mapping['pred']['record_idx']
     models = [Detector(RetinaHead(anchors=1)) for _ in range(2)]
-    with pytest.raises(ValueError, match=r"loss_own=.*, expected record_idx='all' in both"):
+    with pytest.raises(ValueError, match=r"loss_own: record_idx=.*, expected 'all' in both"):
         build(*models, distiller=entries, **NAMED)
 
 

@@ -140,6 +140,32 @@ def test_a_loss_that_tells_no_temperature_is_asked_for_it():
 
 
 @MODELS.register_module()
+class DefaultsLoss(OwnLoss):
+    """Its arguments have defaults, so mmrazor does not compare them with the mapping."""
+
+    def forward(self, preds_S=None, preds_T=None):
+        """As OwnLoss."""
+        return super().forward(preds_S, preds_T)
+
+
+@pytest.mark.parametrize('side', ['preds_S', 'preds_T'])
+@pytest.mark.parametrize(
+    'wrong', [dict(connector='nosuch'), dict(connector=['x']), dict(recorder='nosuch')]
+)
+def test_what_a_mapping_of_defaults_names_in_vain_is_named_in_the_step(side, wrong):
+    mapping = records('fc')
+    mapping[side] |= wrong
+    model = build(
+        dict(fc=FC),
+        dict(loss_kl=KL, loss_own=dict(type='DefaultsLoss', tau=4)),
+        dict(loss_kl=records('fc'), loss_own=mapping),
+        simplified_losses=dict(loss_kl='preds_T', loss_own='preds_T'),
+    )
+    with pytest.raises((ValueError, TypeError), match=r'loss_forward_mappings\.loss_own'):
+        step(model)
+
+
+@MODELS.register_module()
 class OddLoss(OwnLoss):
     """Returns what it is told to."""
 
@@ -193,3 +219,24 @@ def test_a_method_of_the_backbone_is_not_paired_with_one_of_the_head():
     )
     assert list(model.distiller.logit_entries['loss_own']) == ['teacher']
     step(model)
+
+
+class NoBackward(torch.autograd.Function):
+    """As a kernel without one."""
+
+    @staticmethod
+    def forward(ctx, x):
+        """The input."""
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Fails."""
+        raise RuntimeError('backward is broken')
+
+
+def test_a_gradient_that_fails_is_not_said_of_what_the_loss_returns():
+    loss = dict(type='OddLoss', wrap=NoBackward.apply, tau=1)
+    arguments = dict(simplified_losses=dict(loss_x='preds_T'))
+    with pytest.raises(RuntimeError, match=r'^backward is broken'):
+        build(dict(fc=FC), dict(loss_x=loss), dict(loss_x=records('fc')), **arguments)

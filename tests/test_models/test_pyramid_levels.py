@@ -119,7 +119,7 @@ def test_entries_that_read_one_level_say_which():
     with pytest.raises(ValueError, match=r"loss_cls: .*=\{'teacher': 2, .* record_idx='all' or a"):
         step(build(*one, distiller=distiller()))
     for wrong in (dict(preds_S=0, preds_T='all'), dict(preds_S='all')):
-        with pytest.raises(ValueError, match=r"loss_cls=.*, expected record_idx='all' in both"):
+        with pytest.raises(ValueError, match=r"loss_cls: record_idx=.*, expected 'all' in both"):
             build(*one, distiller=distiller(**wrong))
     for wrong in (dict(preds_S='every', preds_T=1), dict(preds_S=1, preds_T=1.0)):
         with pytest.raises((ValueError, TypeError), match=r'loss_cls=.*record_idx.*, expected rec'):
@@ -195,7 +195,7 @@ def test_features_of_all_levels_are_averaged_as_they_are():
     ]
     torch.testing.assert_close(found, 0.8 * losses[0] + 0.2 * losses[1])
     first = dict(records, t_feature=dict(records['t_feature'], record_idx=0))
-    with pytest.raises(ValueError, match=r"loss_l2=.*, expected record_idx='all' in both"):
+    with pytest.raises(ValueError, match=r"loss_l2: record_idx=.*, expected 'all' in both"):
         build(distiller=dict(distiller, loss_forward_mappings=dict(loss_l2=first)))
     # One more level of a model has nothing to be compared with.
     loss = model.distiller.distill_losses['loss_l2']

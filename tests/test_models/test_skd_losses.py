@@ -80,6 +80,15 @@ def test_own_temperature_settles_losses_that_differ():
     assert build(losses, simplifier=simplifier(tau=2)).distiller.simplifier.tau == 2
 
 
+@pytest.mark.parametrize('loss', ['KDSoftCELoss', 'DISTLoss', 'WSLD'])
+@pytest.mark.parametrize('own', [{}, dict(tau=1)])
+def test_a_temperature_that_is_not_positive_is_named_where_it_stands(loss, own):
+    """Also where the simplifier has one of its own."""
+    losses = {'loss_x': dict(LOGIT_LOSSES[loss], tau=-1)}
+    with pytest.raises(ValueError, match=r'distill_losses\.loss_x\.tau=-1, expected a positive'):
+        build(losses, simplifier=simplifier(**own))
+
+
 def test_features_only_gain_a_logit_loss():
     """In a config whose default scope is that of another library, too."""
     feature = dict(type='mmrazor.ModuleOutputs', source='neck')

@@ -170,11 +170,11 @@ class SKDDistiller(ConfigurableDistiller):
         )
         with torch.random.fork_rng(devices=[]):
             with error_context('distiller.simplifier', self.simplifier_cfg, 'a valid config'):
+                kind = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+                is_ours = isinstance(kind, type) and issubclass(kind, AttentionSimplifierConnector)
+                if self._use_sigmoid and is_ours:  # Smaller logits would make objects likelier.
+                    cfg = dict(softening='scale', start_factor=1.0) | cfg
                 self.simplifier = MODELS.build(dict(_scope_='mmrazor') | cfg)
-            if self._use_sigmoid and isinstance(self.simplifier, AttentionSimplifierConnector):
-                # Smaller logits would make objects likelier.
-                self.simplifier.softening = cfg.get('softening', 'scale')
-                self.simplifier.start_factor = float(cfg.get('start_factor', 1))
             check_simplifier(self.simplifier, num_classes)
             self._unchecked = [name for name in losses if not check_loss(self, name, num_classes)]
         prepare_pyramids(self, records)

@@ -10,7 +10,8 @@ from mmrazor.models.losses import ChannelWiseDivergence
 from torch import Tensor
 
 from ....utils import error_context, expect, is_number
-from ..logits.known_losses import LOGITS, get_pair
+from ...losses.log_space_kl_divergence import check_tau
+from ..logits.known_losses import LOGITS, TEMPERATURES, get_pair
 from ..pyramids import get_loss
 
 
@@ -31,7 +32,11 @@ def check_losses(distiller: Any) -> None:
         for argument, parameter in signature(type(loss).__init__).parameters.items():
             value = getattr(loss, argument, parameter.default)
             valid = is_users or is_number(value) or not is_number(parameter.default)
-            expect(valid, f'distiller.distill_losses.{name}.{argument}', value, 'a finite number')
+            key = f'distiller.distill_losses.{name}.{argument}'
+            expect(valid, key, value, 'a finite number')
+            is_ours = not is_users or name in distiller.simplified_losses
+            if argument in TEMPERATURES and is_number(value) and is_ours:
+                check_tau(key, value)
     for name, argument in distiller.simplified_losses.items():
         key, expected = 'distiller.simplified_losses', 'a loss of loss_forward_mappings: '
         expect(name in mappings, key, name, f'{expected}{list(mappings)}')
@@ -126,8 +131,9 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
     gradient = None
     with error_context(f'{key}: what it returns', type(value).__name__, expected):
         total = sum(x.sum() for x in (value if isinstance(value, list) else [value]))
-        if total.requires_grad:
-            (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
+        is_trained = total.requires_grad
+    if is_trained:
+        (gradient,) = torch.autograd.grad(total, logits, retain_graph=True, allow_unused=True)
     # Only mmrazor's losses are known to have a gradient almost everywhere.
     may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
     valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())

@@ -19,10 +19,11 @@ def check_levels(distiller: Any) -> None:
     for name, mapping in distiller.loss_forward_mappings.items():
         pairs = [get_pair(mapping, argument) for argument in mapping]
         for pair in (*pairs, distiller.logit_entries.get(name, {})):
-            entries = [entry for _, entry in pair.values() if isinstance(entry, dict)]
-            kinds = {entry.get('record_idx') == ALL_LEVELS for entry in entries}
-            expected = f"record_idx={ALL_LEVELS!r} in both models' entries, or in neither"
-            expect(len(kinds) < 2, f'distiller.loss_forward_mappings.{name}', mapping, expected)
+            entries = {key: entry for key, entry in pair.values() if isinstance(entry, dict)}
+            indices = {key: entry.get('record_idx', 0) for key, entry in entries.items()}
+            valid = len({str(index) == ALL_LEVELS for index in indices.values()}) < 2
+            expected = f"{ALL_LEVELS!r} in both models' entries, or in neither"
+            expect(valid, f'distiller.loss_forward_mappings.{name}: record_idx', indices, expected)
 
 
 def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:

@@ -60,13 +60,15 @@ def check_records(distiller: Any) -> None:
 def _check_counts(distiller: Any, name: str, pair: dict[str, tuple[str, Any]]) -> None:
     counts, sizes, are_chosen = {}, set(), True
     for side, (_, entry) in pair.items():
-        found = getattr(distiller, f'{side}_recorders').get_recorder(entry['recorder']).data_buffer
+        recorder = getattr(distiller, f'{side}_recorders').recorders.get(entry['recorder'])
+        found = getattr(recorder, 'data_buffer', ())
         counts[side] = len(found)
         sizes |= {(side, _get_shape(output, entry.get('data_idx'))) for output in found}
         are_chosen &= 'record_idx' in entry
-    connectors = [entry['connector'] for _, entry in pair.values() if entry.get('connector')]
+    names = [entry.get('connector') for _, entry in pair.values()]
+    connectors = [module for key, module in distiller.connectors.items() if key in names]
     # A connector may make logits of a feature whose module runs more often.
-    are_chosen |= any(get_last_layer(distiller.connectors[key]) for key in connectors)
+    are_chosen |= any(map(get_last_layer, connectors))
     # A module may run twice for the same map, as PointRend's does.
     are_equal = len(sizes) == len(SIDES) and len(set(counts.values())) == 1
     expected = (
@@ -116,8 +118,8 @@ def _check_sizes(distiller: Any, name: str, pair: dict[str, tuple[str, Any]]) ->
             'maps of one size: the same record_idx of a pyramid, or '
             "connectors=dict(resize=dict(type='TorchFunctionalConnector', "
             f"function_name='interpolate', func_args=dict(size={student}, "
-            f"mode={_MODES.get(len(student))!r}))) and connector='resize' in its {argument}, "
-            'or in a list that begins with the connector that it has'
+            f"mode={_MODES.get(len(student))!r}))) and connector='resize' in its {argument}; "
+            'where that has a connector, resize is a list of the configs of both'
         )
     _expect(valid, name, 'shapes of the logits', shapes, expected)
 

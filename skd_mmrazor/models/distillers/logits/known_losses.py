@@ -10,6 +10,8 @@ from ...losses import LogSpaceBinaryKLDivergence, LogSpaceDKDLoss, LogSpaceKLDiv
 SIDES = ('teacher', 'student')
 # The ``record_idx`` of a record of all levels of a pyramid.
 ALL_LEVELS = 'all'
+# What losses call their temperature.
+TEMPERATURES = ('tau', 'temperature', 'T')
 
 _KL_LIKE = (
     LogSpaceBinaryKLDivergence,

@@ -14,7 +14,7 @@ from ....utils import error_context, expect, is_number
 from ...losses import LogSpaceBinaryKLDivergence
 from .differentiable_losses import make_differentiable
 from .heads import get_last_layer, get_width
-from .known_losses import ALL_LEVELS, KNOWN, LOGITS, SIDES, get_side
+from .known_losses import ALL_LEVELS, KNOWN, LOGITS, SIDES, TEMPERATURES, get_side
 from .modules import LogitModel
 from .records import LogitRecords
 
@@ -145,7 +145,8 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     if len(student.known) > 1 and student.logits_module == student.known[0]:
         warnings.warn(
             f'distiller.logits_module: of {student.known}, the loss of logits that is added reads '
-            f'{student.logits_module!r} alone; logits_module chooses another.',
+            f'{student.logits_module!r} alone; logits_module chooses another, and one loss for '
+            'each in distill_losses reads them all.',
             stacklevel=4,
         )
     distiller.distill_losses['loss_skd'] = loss
@@ -223,7 +224,7 @@ def get_common_tau(losses: dict[str, nn.Module]) -> float:
     """
     taus: dict[str, Any] = {}
     for name, loss in losses.items():
-        found = [getattr(loss, key) for key in ('tau', 'temperature', 'T') if hasattr(loss, key)]
+        found = [getattr(loss, key) for key in TEMPERATURES if hasattr(loss, key)]
         if found or type(loss) not in KNOWN:
             taus[name] = found[0] if found else None
     # Of the user's own losses it may be a learned tensor.

@@ -150,6 +150,8 @@ class LogitModel:
         is_other = isinstance(layer, nn.Linear) or re.search(r'\.\d', name) is not None
         if (has_locations and is_other) or self.is_feature(name) or is_of_proposals(name):
             return False
+        if not self.class_counts:
+            return layer is get_last_layer(self.model) and not has_locations
         width = get_width(layer) if isinstance(layer, (nn.Linear, _ConvNd)) else None
         return width is not None and any(width % count == 0 for count in self.class_counts)
 

@@ -128,8 +128,9 @@ class LogitRecord:
         is_of_rows = is_input and 'semantic_head' not in self.name
         is_of_boxes = self.model.is_detector and (is_of_rows or isinstance(layer, nn.Linear))
         expected = (
-            "logits of locations that both models share, such as those of 'rpn_head.rpn_cls'; each "
-            'model has its own proposals and queries, and a loss receives rows of all images'
+            "logits of locations that both models share: what a module, as 'rpn_head.rpn_cls', "
+            'or a method gives; each model has its own proposals and queries, and a loss receives '
+            'rows of all images'
         )
         key = f'distiller.{self.model.side}_recorders: source'
         expect(not is_of_boxes and not is_of_proposals(self.name), key, self.source, expected)
@@ -174,10 +175,12 @@ class LogitRecords:
 
     def find(self, entry: dict[str, Any]) -> LogitRecord:
         """Looks an entry up."""
-        side, name = get_side(entry), entry.get('recorder')
+        side, connectors = get_side(entry), dict(self._distiller.connectors)
         recorders = getattr(self._distiller, f'{side}_recorders').recorders
-        recorder = recorders.get(name) if isinstance(name, str) else None
-        connector = dict(self._distiller.connectors).get(entry.get('connector'))
+        # What does not exist, or has no name, fails in the step.
+        names = {key: name for key, name in entry.items() if isinstance(name, str)}
+        recorder = recorders.get(names.get('recorder'))
+        connector = connectors.get(names.get('connector'))
         return LogitRecord(entry, self.models[side], recorder, connector)
 
     def judge(self, mapping: dict[str, Any]) -> dict[str, bool | None]:
