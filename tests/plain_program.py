@@ -23,6 +23,7 @@ from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.registry import DefaultScope, Registry
 from mmengine.runner import Runner, load_checkpoint
 from mmpretrain.datasets import CustomDataset
+from mmpretrain.registry import DATASETS, MODELS
 
 for _part in ('apis', 'datasets', 'engine', 'evaluation', 'models', 'visualization'):
     importlib.import_module(f'mmpretrain.{_part}')
@@ -126,6 +127,10 @@ def behaviours(folder):
         'signature of DDP': str(inspect.signature(MMDistributedDataParallel.__init__)),
         'default scope': DefaultScope.get_current_instance().scope_name,
         'random numbers': torch.rand(3).tolist(),
+        'own classes': [
+            outcome(lambda: str(MODELS.register_module('MobileNetV1', module=Model))),
+            str([MODELS.get('LinearReduction'), DATASETS.get('Digits')]),
+        ],
         'pickled dataset': len(pickle.dumps(CustomDataset(lazy_init=True, data_root='x'))),
     }
 
@@ -180,6 +185,9 @@ def registries():
 def main():
     folder, output, *module = sys.argv[1:]
     before = (torch.get_rng_state().tolist(), [str(f) for f in warnings.filters])
+    # Classes of the program's own may have any name.
+    MODELS.register_module('LinearReduction', module=Model)
+    DATASETS.register_module('Digits', module=Model)
     requested = []
     if module:
         with watching_imports(requested):

@@ -148,7 +148,7 @@ def test_a_cifar100_experiment_runs_on_glyph100_by_its_data_alone(path, monkeypa
     monkeypatch.setenv('CIFAR100_DATASET', 'glyph100')
     cfg = Config.fromfile(ROOT / path)
     dataset = cfg.train_dataloader.dataset
-    assert dataset.get('dataset', dataset).type == 'Glyph100'
+    assert dataset.get('dataset', dataset).type == 'skd_mmrazor.Glyph100'
     assert cfg.model == plain.model
     assert cfg.custom_imports.imports == ['skd_mmrazor']
 

@@ -167,7 +167,11 @@ def clone(tmp_path):
         (tmp_path / part).symlink_to(ROOT / part)
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     for part, before, after in (
-        ('datasets/digits_bs32', "type='Digits',", "type='Digits', indices=64,"),
+        (
+            'datasets/digits_bs32',
+            "type='skd_mmrazor.Digits',",
+            "type='skd_mmrazor.Digits', indices=64,",
+        ),
         ('schedules/digits_60e', 'val_interval=1)', 'val_interval=20)'),
     ):
         file = tmp_path / f'configs/_base_/{part}.py'

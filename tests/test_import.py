@@ -128,8 +128,9 @@ def test_registries_gain_names_and_lose_none(programs):
     for name, classes in after.items():
         assert before[name].items() <= classes.items(), name
         gained.update({key: classes[key] for key in classes.keys() - before[name].keys()})
-    others = {key for key, module in gained.items() if 'mmrazor.' not in module}
-    assert others == {'ClsVisualizer', 'LinearReduction', 'PackClsInputs'}
+    # mmrazor adds hooks to mmengine's, and the program has a LinearReduction of its own.
+    others = {key for key, module in gained.items() if not module.startswith('mmrazor.')}
+    assert others == {'ClsVisualizer', 'PackClsInputs'}
 
 
 def test_names_of_packages_and_finders_are_those_of_the_table(programs):

@@ -75,15 +75,16 @@ def register_names_of_mmcls() -> None:
     `ClsVisualizer is not in the mmpretrain::visualizer registry`.
     """
     # Not at the top: mmrazor.registry finds its parents once mmcls has an alias.
-    from mmpretrain import registry
-    from mmpretrain.models import ClsDataPreprocessor
+    from mmpretrain import datasets, models, registry, visualization  # noqa: F401
     from mmrazor.registry import MODELS
 
-    MODELS.register_module(module=ClsDataPreprocessor, force=True)
+    names = [(MODELS, 'ClsDataPreprocessor', models.ClsDataPreprocessor)]
     for known in (registry.MODELS, registry.TRANSFORMS, registry.VISUALIZERS):
-        for old, new in _RENAMED.items():
-            if new in known:
-                known.register_module(old, module=known.get(new), force=True)
+        found = known.module_dict
+        names += [(known, old, found[new]) for old, new in _RENAMED.items() if new in found]
+    for known, name, module in names:
+        if name not in known.module_dict:  # It may be a class of the user's.
+            known.register_module(name, module=module)
 
 
 class _MMClsFinder(MetaPathFinder, Loader):

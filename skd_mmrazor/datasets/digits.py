@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
-from mmpretrain.registry import DATASETS
 
+from ..registry import DATASETS
 from ..utils import expect
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(force=True)
 class Digits(BaseDataset):
     """The handwritten digits that scikit-learn ships.
 

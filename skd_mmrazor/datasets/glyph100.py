@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from mmengine import dist
 from mmpretrain.datasets import BaseDataset
-from mmpretrain.registry import DATASETS
 
+from ..registry import DATASETS
 from ..utils import expect
 from ..utils.files import write_beside
 from . import glyph_images
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(force=True)
 class Glyph100(BaseDataset):
     """A hundred characters, drawn in colour with the fonts of matplotlib.
 

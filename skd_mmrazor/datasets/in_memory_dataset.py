@@ -7,17 +7,17 @@ import torch
 from mmengine.dataset import BaseDataset, force_full_init
 from mmengine.device import get_device
 from mmpretrain.datasets.transforms import PackInputs
-from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from ..registry import DATASETS
 from ..utils import error_context, expect
 from .augmentation_seed import VIEW, AugmentationSeed
 from .batch_transforms import to_batch_transform
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(force=True)
 class InMemoryDataset:
     """A wrapper that makes whole batches, from images held in memory as a tensor.
 
@@ -60,7 +60,8 @@ class InMemoryDataset:
         ...     batch_size=64,
         ...     num_workers=0,
         ...     collate_fn=dict(type='torch.utils.data.default_convert'),
-        ...     dataset=dict(type='InMemoryDataset', dataset=dict(type='CIFAR100', ...)),
+        ...     dataset=dict(
+        ...         type='skd_mmrazor.InMemoryDataset', dataset=dict(type='CIFAR100', ...)),
         ...     sampler=dict(type='DefaultSampler', shuffle=True))
     """
 

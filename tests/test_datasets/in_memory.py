@@ -12,11 +12,11 @@ CROP = dict(type='RandomCrop', crop_size=8, padding=1)
 
 
 def in_memory(dataset, **arguments):
-    return DATASETS.build(dict(type='InMemoryDataset', dataset=dataset, **arguments))
+    return DATASETS.build(dict(type='skd_mmrazor.InMemoryDataset', dataset=dataset, **arguments))
 
 
 def few_digits(*pipeline, **arguments):
-    return dict(type='Digits', indices=20, pipeline=[*pipeline, PACK], **arguments)
+    return dict(type='skd_mmrazor.Digits', indices=20, pipeline=[*pipeline, PACK], **arguments)
 
 
 def build_loader(cfg):

@@ -28,10 +28,10 @@ def add_noise(data):
 
 def dataset(seed, in_memory=False):
     if in_memory:
-        cfg = dict(type='Digits', indices=40, pipeline=[CROP, FLIP, PACK])
-        cfg = dict(type='InMemoryDataset', dataset=cfg, device='cpu')
+        cfg = dict(type='skd_mmrazor.Digits', indices=40, pipeline=[CROP, FLIP, PACK])
+        cfg = dict(type='skd_mmrazor.InMemoryDataset', dataset=cfg, device='cpu')
     else:
-        cfg = dict(type='Digits', indices=40, pipeline=[CROP, FLIP, add_noise, PACK])
+        cfg = dict(type='skd_mmrazor.Digits', indices=40, pipeline=[CROP, FLIP, add_noise, PACK])
     found = DATASETS.build(cfg)
     seed_augmentation(found, seed, 'dataset')
     return found
@@ -143,7 +143,7 @@ def test_it_can_be_undone(in_memory):
 
 
 def test_other_data_sets_are_refused():
-    cfg = dict(type='Digits', indices=4, pipeline=[PACK])
+    cfg = dict(type='skd_mmrazor.Digits', indices=4, pipeline=[PACK])
     repeated = RepeatDataset(DATASETS.build(cfg), times=2)
     with pytest.raises(ValueError, match=r"dataset.type='RepeatDataset', expected a BaseDataset"):
         seed_augmentation(repeated, AugmentationSeed(0), 'dataset')

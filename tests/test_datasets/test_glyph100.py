@@ -32,7 +32,7 @@ def _few(monkeypatch):
 
 
 def build(folder, split='train', **arguments):
-    cfg = dict(type='Glyph100', data_root=str(folder), split=split, **arguments)
+    cfg = dict(type='skd_mmrazor.Glyph100', data_root=str(folder), split=split, **arguments)
     return DATASETS.build(cfg)
 
 

@@ -81,7 +81,7 @@ def test_augmented_images_are_normalised_bitwise_as_single_ones(glyphs):
 
 
 def test_indices_of_the_wrapped_dataset_are_respected():
-    whole = DATASETS.build(dict(type='Digits', pipeline=[PACK]))
+    whole = DATASETS.build(dict(type='skd_mmrazor.Digits', pipeline=[PACK]))
     wrapped = in_memory(few_digits() | dict(indices=[7, 3, 500]))
     assert len(wrapped) == 3
     batch = wrapped.__getitems__([2, 0])
@@ -117,7 +117,9 @@ def test_a_batch_does_not_share_memory_with_the_images():
 def test_batches_are_made_on_the_device_and_by_workers_on_the_cpu(num_workers):
     """The meta device refuses operations on tensors of two devices, as a GPU does."""
     flip = dict(type='RandomFlip', prob=0.5)
-    dataset = dict(type='InMemoryDataset', dataset=few_digits(CROP, flip), device='meta')
+    dataset = dict(
+        type='skd_mmrazor.InMemoryDataset', dataset=few_digits(CROP, flip), device='meta'
+    )
     sampler = dict(type='DefaultSampler', shuffle=True)
     cfg = dict(dataset=dataset, sampler=sampler, batch_size=8, num_workers=num_workers)
     batches = list(build_loader(dict(cfg, collate_fn=UNCHANGED)))
@@ -151,7 +153,7 @@ def train(work_dir, num_workers, **options):
     """Trains with SKD on the digits in memory; returns the images of every epoch."""
     cfg = digits(work_dir, **options)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
-        loader.dataset = dict(type='InMemoryDataset', dataset=loader.dataset)
+        loader.dataset = dict(type='skd_mmrazor.InMemoryDataset', dataset=loader.dataset)
         loader.update(collate_fn=UNCHANGED, num_workers=num_workers)
     cfg.train_dataloader.sampler.shuffle = False
     runner = Runner.from_cfg(cfg)

@@ -56,15 +56,17 @@ def test_samples_that_no_tensor_holds_are_refused(samples, message):
     [
         (dict(dataset=[1]), r'InMemoryDataset: dataset=\[1\], expected a BaseDataset'),
         (
-            dict(dataset=dict(type='Digits')),
+            dict(dataset=dict(type='skd_mmrazor.Digits')),
             r"dataset.pipeline\[-1\]=None, expected mmpretrain's PackInputs",
         ),
         (
-            dict(dataset=dict(type='Digits', pipeline=[CROP])),
+            dict(dataset=dict(type='skd_mmrazor.Digits', pipeline=[CROP])),
             r"dataset.pipeline\[-1\]=RandomCrop.*, expected mmpretrain's PackInputs",
         ),
         (
-            dict(dataset=dict(type='Digits', pipeline=[dict(PACK, algorithm_keys=['a'])])),
+            dict(
+                dataset=dict(type='skd_mmrazor.Digits', pipeline=[dict(PACK, algorithm_keys=['a'])])
+            ),
             r'dataset.pipeline\[-1\]=PackInputs.*without algorithm_keys',
         ),
         (
@@ -85,7 +87,7 @@ def test_a_wrong_argument_is_named(arguments, message):
 
 def test_a_missing_collate_function_is_named():
     sampler = dict(type='DefaultSampler', shuffle=True)
-    dataset = dict(type='InMemoryDataset', dataset=few_digits())
+    dataset = dict(type='skd_mmrazor.InMemoryDataset', dataset=few_digits())
     loader = build_loader(dict(dataset=dataset, sampler=sampler, batch_size=8, num_workers=0))
     with pytest.raises(KeyError, match=r'collate_fn .* expected .*torch.utils.data.default_conv'):
         next(iter(loader))

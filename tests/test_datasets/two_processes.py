@@ -15,7 +15,7 @@ def main():
     init_dist('pytorch', backend='gloo')
     set_random_seed(0, diff_rank_seed=True)
     dataset = dict(
-        type='Digits',
+        type='skd_mmrazor.Digits',
         indices=20,
         pipeline=[dict(type='RandomCrop', crop_size=8, padding=8), dict(type='PackInputs')],
     )
@@ -23,7 +23,7 @@ def main():
         batch_size=4,
         num_workers=0,
         collate_fn=dict(type='torch.utils.data.default_convert'),
-        dataset=dict(type='InMemoryDataset', dataset=dataset),
+        dataset=dict(type='skd_mmrazor.InMemoryDataset', dataset=dataset),
         sampler=dict(type='DefaultSampler', shuffle=True),
     )
     with DefaultScope.overwrite_default_scope('mmpretrain'):

@@ -60,7 +60,9 @@ def loader(split, size, batch_size):
     return dict(
         batch_size=batch_size,
         num_workers=0,
-        dataset=dict(type='Digits', split=split, indices=size, pipeline=[dict(type='PackInputs')]),
+        dataset=dict(
+            type='skd_mmrazor.Digits', split=split, indices=size, pipeline=[dict(type='PackInputs')]
+        ),
         sampler=dict(type='DefaultSampler', shuffle=False),
     )
 

@@ -47,7 +47,7 @@ class OtherDigits(Digits):
 @pytest.mark.parametrize('serialize_data', [True, False])
 def test_a_data_set_is_known_by_its_type_and_what_it_lists(serialize_data):
     def found(**settings):
-        cfg = dict(type='Digits', pipeline=[dict(type='PackInputs')], indices=20)
+        cfg = dict(type='skd_mmrazor.Digits', pipeline=[dict(type='PackInputs')], indices=20)
         return describe_dataset(
             DATASETS.build({**cfg, 'serialize_data': serialize_data, **settings})
         )

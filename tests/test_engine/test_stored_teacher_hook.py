@@ -181,7 +181,7 @@ def test_dropout_is_switched_off_by_eval_mode(tmp_path):
 
 def in_memory(**settings):
     found = data(**settings)
-    dataset = dict(type='InMemoryDataset', device='cpu', dataset=found['dataset'])
+    dataset = dict(type='skd_mmrazor.InMemoryDataset', device='cpu', dataset=found['dataset'])
     collate = dict(type='torch.utils.data.default_convert')
     return dict(found, dataset=dataset, collate_fn=collate)
 

@@ -1,5 +1,7 @@
 """Images are normalized for the teacher as its config says, and nothing is ignored."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,20 @@ def test_a_teacher_sees_images_in_its_own_normalization(used, own, skd):
     model(**model.data_preprocessor(images(), True), mode='loss')
     assert_allclose(seen['student'], normalize(used, data['inputs']))
     assert_allclose(seen['teacher'], normalize(own, data['inputs']), rtol=1e-4, atol=1e-4)
+
+    # A pickled one does the same.
+    copied = pickle.loads(
+        pickle.dumps(
+            build(
+                teacher=dict(data_preprocessor=preprocessor(own)),
+                data_preprocessor=preprocessor(used),
+                skd=skd,
+            )
+        )
+    )
+    copied_seen = watch(copied)
+    copied(**copied.data_preprocessor(images(), True), mode='loss')
+    assert_allclose(copied_seen['teacher'], seen['teacher'])
 
     # As mmrazor's loops validate it.
     model.teacher.data_preprocessor = model.data_preprocessor

@@ -180,7 +180,7 @@ def test_shufflenets_start_as_torchs_convolutions_do(arch):
 
 
 def test_recorders_of_mobilenet_v1_get_what_comes_before_the_last_relu():
-    backbone = MODELS.build(dict(type='mmpretrain.MobileNetV1', out_indices=(0, 1, 2, 3)))
+    backbone = MODELS.build(dict(type='skd_mmrazor.MobileNetV1', out_indices=(0, 1, 2, 3)))
     sources = [f'layer{i}.{k}.pointwise_conv.bn' for i, k in ((1, 2), (2, 1), (3, 5), (4, 1))]
     recorded, maps = record(backbone, sources)
     assert [map_.shape[1:] for map_ in maps] == [

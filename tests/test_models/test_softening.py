@@ -69,3 +69,14 @@ def test_the_count_is_saved_and_loaded_with_the_weights():
     step(connector)
     resumed.load_state_dict(connector.state_dict())
     assert resumed.num_steps == 1
+
+
+def test_a_count_that_was_loaded_counts_on_another_device_too():
+    connector = AttentionSimplifierConnector(10)
+    connector(torch.randn(4, 10))
+    connector.load_state_dict({**connector.state_dict(), 'num_steps': torch.tensor(500)})
+    connector._apply(torch.clone)  # As .cuda() does, to a buffer of as many changes.
+    assert connector.current_factor == 0.25 + 0.75 * 0.5
+    step(connector)
+    assert connector.num_steps == 501
+    assert connector.current_factor == 0.25 + 0.75 * 0.501

@@ -23,7 +23,6 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import MODELS as ALL_MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
-from mmpretrain.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
 from skd_mmrazor.safeguards import get_weights, load_exactly  # Before any config is parsed.
 from skd_mmrazor.utils.command_line import (
@@ -124,10 +123,14 @@ def name_in_mmpretrain(node: Any) -> Any:
         if node.get('_scope_') in ('mmcls', 'mmpretrain', PLUGIN):
             del node['_scope_']
         if isinstance(node.get('type'), str):
-            name = node['type']
-            if name.startswith(('mmcls.', 'mmpretrain.', f'{PLUGIN}.')):
-                name = name.rpartition('.')[2]  # A scope, or the module of a class.
-            node['type'] = 'PackInputs' if name == 'PackClsInputs' else name
+            # A scope, or the module of a class, stands before the name.
+            (package, *_), name = node['type'].split('.'), node['type'].rpartition('.')[2]
+            if package in ('mmcls', 'mmpretrain'):
+                node['type'] = name
+            elif package == PLUGIN:
+                node['type'] = f'{PLUGIN}.{name}'
+            if node['type'] == 'PackClsInputs':
+                node['type'] = 'PackInputs'
         return node
     return type(node)(map(name_in_mmpretrain, node)) if isinstance(node, (list, tuple)) else node
 
@@ -147,11 +150,8 @@ def needs_plugin(node: Any) -> bool:
         return any(map(needs_plugin, node))
     if not isinstance(node, dict):
         return False
-    registries = (DATASETS, METRICS, MODELS, TRANSFORMS)
-    classes = [registry.module_dict.get(node.get('type')) for registry in registries]
-    ours = any(getattr(cls, '__module__', '').startswith(f'{PLUGIN}.') for cls in classes)
-    ours |= str(node.get('type')).startswith('mmrazor.')
-    return ours or any(map(needs_plugin, node.values()))
+    is_ours = str(node.get('type')).startswith((f'{PLUGIN}.', 'mmrazor.'))
+    return is_ours or any(map(needs_plugin, node.values()))
 
 
 def get_student_checkpoint(filename: Path, cfg: Config) -> dict:

@@ -12,7 +12,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
-        type='Digits',
+        type='skd_mmrazor.Digits',
         split='train',
         pipeline=[dict(type='RandomCrop', crop_size=8, padding=1), dict(type='PackInputs')],
     ),
@@ -23,7 +23,7 @@ val_dataloader = dict(
     batch_size=256,
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(type='Digits', split='val', pipeline=[dict(type='PackInputs')]),
+    dataset=dict(type='skd_mmrazor.Digits', split='val', pipeline=[dict(type='PackInputs')]),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
@@ -34,7 +34,7 @@ test_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
-        type='Digits',
+        type='skd_mmrazor.Digits',
         split='val',
         pipeline=[
             dict(type='RandomGrayscale', prob=1.0, channel_weights=(1, 2, 1)),

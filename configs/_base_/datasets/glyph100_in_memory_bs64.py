@@ -4,11 +4,15 @@ _base_ = ['./glyph100_bs64.py']
 train_dataloader = dict(
     num_workers=0,
     collate_fn=dict(type='torch.utils.data.default_convert'),
-    dataset=dict(_delete_=True, type='InMemoryDataset', dataset=_base_.train_dataloader.dataset),
+    dataset=dict(
+        _delete_=True, type='skd_mmrazor.InMemoryDataset', dataset=_base_.train_dataloader.dataset
+    ),
 )
 val_dataloader = dict(
     num_workers=0,
     collate_fn=dict(type='torch.utils.data.default_convert'),
-    dataset=dict(_delete_=True, type='InMemoryDataset', dataset=_base_.val_dataloader.dataset),
+    dataset=dict(
+        _delete_=True, type='skd_mmrazor.InMemoryDataset', dataset=_base_.val_dataloader.dataset
+    ),
 )
 test_dataloader = val_dataloader

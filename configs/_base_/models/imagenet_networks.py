@@ -28,7 +28,7 @@ def classifier(in_channels, weights=None, **backbone):
 
 
 resnet18 = classifier(512, type='ResNet', depth=18, zero_init_residual=False)
-mobilenetv1 = classifier(1024, type='MobileNetV1')
+mobilenetv1 = classifier(1024, type='skd_mmrazor.MobileNetV1')
 # 73.31 and 76.13 % top-1, by torchvision.
 resnet34 = classifier(512, 'resnet34-333f7ec4', type='ResNet', depth=34)
 resnet50 = classifier(2048, 'resnet50-19c8e357', type='ResNet', depth=50)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from ...registry import MODELS
 from ...utils import expect, is_number
 from .staged_backbone import BATCH_NORM, KAIMING_INIT, StagedBackbone, conv_bn
 
@@ -36,7 +36,7 @@ class InvertedResidual(nn.Module):
         return x + out if self.has_shortcut else out
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class CIFARMobileNetV2(StagedBackbone):
     """MobileNetV2 (`Sandler et al. <https://arxiv.org/abs/1801.04381>`_) as the
     distillation literature has it for images of 32x32.

@@ -5,14 +5,14 @@ from typing import Any
 
 from mmpretrain.models.backbones.resnet import BasicBlock
 from mmpretrain.models.backbones.resnet_cifar import ResNet_CIFAR
-from mmpretrain.registry import MODELS
 from torch import nn
 
+from ...registry import MODELS
 from ...utils import expect, is_integer
 from .staged_backbone import check_out_indices
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class CIFARResNet(ResNet_CIFAR):
     r"""ResNet of depth :math:`6n + 2` (`He et al. <https://arxiv.org/abs/1512.03385>`_,
     section 4.2).

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from mmpretrain.models.utils import channel_shuffle
-from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from ...registry import MODELS
 from .staged_backbone import BATCH_NORM, StagedBackbone, conv_bn
 
 
@@ -54,7 +54,7 @@ class ShuffleUnit(nn.Module):
         return self.relu(out)
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class CIFARShuffleNetV1(StagedBackbone):
     """ShuffleNet 1x, g = 3 (`Zhang et al. <https://arxiv.org/abs/1707.01083>`_), as
     the distillation literature has it for images of 32x32.

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from mmpretrain.models.backbones.shufflenet_v2 import InvertedResidual
-from mmpretrain.registry import MODELS
 from torch import nn
 
+from ...registry import MODELS
 from .staged_backbone import BATCH_NORM, TORCH_INIT, StagedBackbone, conv_bn
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class CIFARShuffleNetV2(StagedBackbone):
     """ShuffleNetV2 1x (`Ma et al. <https://arxiv.org/abs/1807.11164>`_) as the
     distillation literature has it for images of 32x32: mmpretrain's blocks on a

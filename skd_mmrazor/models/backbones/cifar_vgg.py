@@ -3,14 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from mmpretrain.registry import MODELS
 from torch import nn
 
+from ...registry import MODELS
 from ...utils import expect
 from .staged_backbone import BATCH_NORM, KAIMING_INIT, StagedBackbone, conv_bn
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class CIFARVGG(StagedBackbone):
     """VGG with batch norm (`Simonyan and Zisserman <https://arxiv.org/abs/1409.1556>`_).
 

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from mmpretrain.registry import MODELS
 from mmrazor.models.architectures.backbones.wideresnet import BasicBlock, WideResNet
 from torch import nn
 
+from ...registry import MODELS
 from ...utils import expect, is_integer
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class CIFARWideResNet(WideResNet):
     r"""WRN-d-k (`Zagoruyko and Komodakis <https://arxiv.org/abs/1605.07146>`_):
     mmrazor's ``WideResNet``, the same network, in any depth :math:`6n + 4`.

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from mmcv.cnn import DepthwiseSeparableConvModule
-from mmpretrain.registry import MODELS
 from torch import nn
 
+from ...registry import MODELS
 from .staged_backbone import BATCH_NORM, TORCH_INIT, StagedBackbone, conv_bn
 
 
-@MODELS.register_module()
+@MODELS.register_module(force=True)
 class MobileNetV1(StagedBackbone):
     """MobileNetV1 1.0 (`Howard et al. <https://arxiv.org/abs/1704.04861>`_), the
     "MobileNet" of the distillation literature on ImageNet; mmpretrain has V2 and V3.

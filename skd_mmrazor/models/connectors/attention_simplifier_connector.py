@@ -142,8 +142,8 @@ class AttentionSimplifierConnector(BaseConnector):
         # One element and not a scalar, which FSDP cannot shard.
         self.lam_logit = nn.Parameter(torch.zeros(1)) if learn_lam else None
         self.register_buffer('num_steps', torch.tensor(0))
-        # num_steps as a Python int, and the version of the buffer when it was read.
-        self._steps, self._version = 0, -1
+        # num_steps as a Python int, and of which buffer and version.
+        self._steps, self._counted = 0, (self.num_steps, -1)
         self._awaits_gradient = False
         self._is_checked = False
 
@@ -158,8 +158,10 @@ class AttentionSimplifierConnector(BaseConnector):
         if not self.training or self.start_factor == 1:
             return 1.0
         # Reading the buffer synchronises CUDA, so it is read only after other code wrote it.
-        if self._version != self.num_steps._version:
-            self._steps, self._version = int(self.num_steps), self.num_steps._version
+        buffer, version = self._counted
+        if buffer is not self.num_steps or version != buffer._version:
+            self._steps = int(self.num_steps)
+            self._counted = self.num_steps, self.num_steps._version
         share = min(1.0, self._steps / self.warmup_iters)
         return self.start_factor + (1 - self.start_factor) * share
 
@@ -229,7 +231,8 @@ class AttentionSimplifierConnector(BaseConnector):
     def _count_step(self, gradient: Tensor) -> None:
         if self._awaits_gradient:
             self.num_steps += 1
-            self._steps, self._version = self._steps + 1, self.num_steps._version
+            self._steps += 1
+            self._counted = self.num_steps, self.num_steps._version
             self._awaits_gradient = False
 
     def _soften(self, logits: Tensor, factor: float) -> Tensor:

@@ -1,5 +1,6 @@
 """Teachers whose images are normalized differently from the student's."""
 
+import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -66,16 +67,20 @@ def keep_own_normalization(teacher: nn.Module, used: Any) -> bool:
     if own.is_default() or own.equals(given):
         return False
 
-    def renormalize(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        inputs = args[0] if args else kwargs['inputs']
-        key, expected = 'model.teacher.data_preprocessor', 'none, since its inputs are no tensor'
-        expect(isinstance(inputs, Tensor), key, str(own), expected)
-        images = inputs * given.std.to(inputs) + given.mean.to(inputs)
-        channels = -own.mean.dim()
-        if given.swaps != own.swaps and images.shape[channels] == 3:
-            images = images.flip(channels)
-        images = (images - own.mean.to(inputs)) / own.std.to(inputs)
-        return ((images, *args[1:]), kwargs) if args else ((), {**kwargs, 'inputs': images})
-
-    teacher.register_forward_pre_hook(renormalize, with_kwargs=True)
+    hook = functools.partial(_renormalize, given, own)  # Which can be pickled.
+    teacher.register_forward_pre_hook(hook, with_kwargs=True)
     return True
+
+
+def _renormalize(
+    given: Normalization, own: Normalization, module: nn.Module, args: tuple, kwargs: dict
+) -> tuple[tuple, dict]:
+    inputs = args[0] if args else kwargs['inputs']
+    key, expected = 'model.teacher.data_preprocessor', 'none, since its inputs are no tensor'
+    expect(isinstance(inputs, Tensor), key, str(own), expected)
+    images = inputs * given.std.to(inputs) + given.mean.to(inputs)
+    channels = -own.mean.dim()
+    if given.swaps != own.swaps and images.shape[channels] == 3:
+        images = images.flip(channels)
+    images = (images - own.mean.to(inputs)) / own.std.to(inputs)
+    return ((images, *args[1:]), kwargs) if args else ((), {**kwargs, 'inputs': images})

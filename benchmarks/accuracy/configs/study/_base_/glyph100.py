@@ -13,7 +13,7 @@ student = dict(
     head=dict(num_classes=100, in_channels=16),
 )
 
-images = dict(_scope_='mmpretrain', type='Glyph100', data_root='data/glyph100')
+images = dict(_scope_='mmpretrain', type='skd_mmrazor.Glyph100', data_root='data/glyph100')
 train_dataloader = dict(
     dataset=dict(
         dataset=dict(

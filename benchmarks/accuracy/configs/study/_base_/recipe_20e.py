@@ -19,7 +19,7 @@ loader = dict(
 train_dataloader = dict(
     batch_size=64,
     drop_last=True,
-    dataset=dict(type='InMemoryDataset'),
+    dataset=dict(type='skd_mmrazor.InMemoryDataset'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     **loader,
 )
@@ -29,7 +29,7 @@ held_out = held_out['{{$STUDY_SPLIT:test}}']
 val_dataloader = dict(
     batch_size=500,
     dataset=dict(
-        type='InMemoryDataset',
+        type='skd_mmrazor.InMemoryDataset',
         dataset=dict(pipeline=[dict(type='PackInputs')], **held_out),
     ),
     sampler=dict(type='DefaultSampler', shuffle=False),
