@@ -61,10 +61,11 @@ def test_the_temperature_is_1_where_none_is_given():
 
 @pytest.mark.parametrize('tau', TAUS)
 @pytest.mark.parametrize('labels_shape', [(6,), (6, 1)])
-def test_dkd_equals_mmrazor_and_the_formula(tau, labels_shape):
+@pytest.mark.parametrize('reduction', ['batchmean', 'mean'])
+def test_dkd_equals_mmrazor_and_the_formula(tau, labels_shape, reduction):
     s, t = logits(6, 7), logits(6, 7)
     labels = torch.randint(7, labels_shape)
-    ours = LogSpaceDKDLoss(tau, 1.0, 2.0)(s, t, labels)
+    ours = LogSpaceDKDLoss(tau, 1.0, 2.0, reduction)(s, t, labels)
     torch.testing.assert_close(ours, DKDLoss(tau, 1.0, 2.0)(s, t, labels), rtol=0, atol=1e-6)
     by_hand = dkd_by_hand(s, t, labels.reshape(-1), tau, 1.0, 2.0)
     torch.testing.assert_close(ours, by_hand.mean())
@@ -87,7 +88,11 @@ def test_mmrazor_dkd_gives_nan_to_the_teacher():
     assert s.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('loss', [LogSpaceKLDivergence, LogSpaceDKDLoss])
+LOSSES = [LogSpaceKLDivergence, LogSpaceDKDLoss]
+ALL_LOSSES = [*LOSSES, LogSpaceBinaryKLDivergence]
+
+
+@pytest.mark.parametrize('loss', ALL_LOSSES)
 @pytest.mark.parametrize('num_classes', [2, 5])
 def test_gradients_are_true(loss, num_classes):
     labels = [torch.randint(num_classes, (4,))] if loss is LogSpaceDKDLoss else []
@@ -96,8 +101,12 @@ def test_gradients_are_true(loss, num_classes):
     assert torch.autograd.gradcheck(lambda s, t: module(s, t, *labels), (s, t))
 
 
-LOSSES = [LogSpaceKLDivergence, LogSpaceDKDLoss]
-ALL_LOSSES = [*LOSSES, LogSpaceBinaryKLDivergence]
+def test_a_second_derivative_of_independent_classes_is_refused():
+    """And not left out of a sum of losses."""
+    s, t = logits(4, 5), logits(4, 5)
+    value = LogSpaceBinaryKLDivergence()(s, t) + s.square().sum()
+    with pytest.raises(RuntimeError, match='out='):
+        torch.autograd.grad(value, s, create_graph=True)
 
 
 def gradients(loss, student, teacher, labels, **arguments):

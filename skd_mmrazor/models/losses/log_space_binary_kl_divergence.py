@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from mmrazor.registry import MODELS
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .log_space_kl_divergence import LogSpaceKLDivergence, at_least_float32
 
@@ -60,7 +59,7 @@ class _BinaryKL(torch.autograd.Function):
     """The sum of binary divergences, computed in parts.
 
     It keeps its inputs alone, since all that autograd would keep of the logits of a detector
-    takes more memory than the rest of the step.
+    takes more memory than the rest of the step. Autograd refuses to differentiate ``out=`` again.
     """
 
     @staticmethod
@@ -73,7 +72,6 @@ class _BinaryKL(torch.autograd.Function):
         return torch.stack([_sum_kl(s / tau, t / tau) for s, t in parts]).sum()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         logits = ctx.saved_tensors
         gradients = [x.new_empty(x.shape) for x in logits]
