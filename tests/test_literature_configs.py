@@ -123,6 +123,8 @@ def test_fitnets_regressor_starts_as_torchs_convolution():
         'BatchNorm2d',
         'ReLU',
     ]
+    own = dict(type='FitNetsConnector', in_channel=2, out_channel=3, norm_cfg=None, bias=False)
+    assert [*dict(MODELS.build(own).named_parameters())] == ['conv_module.conv.weight']
 
 
 @pytest.mark.parametrize(('arch', 'zero'), [('wrn16_2', True), ('resnet20', False)])

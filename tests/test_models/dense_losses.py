@@ -18,7 +18,7 @@ class SquaredDistance(nn.Module):
 
     def forward(self, pred, target):
         loss = (pred - target).square().mean()
-        return [loss, loss] if self.as_list else loss
+        return [loss.expand(3), loss] if self.as_list else loss
 
 
 @MODELS.register_module()

@@ -49,6 +49,17 @@ def test_independent_classes_are_distilled_as_such(loss, type_):
     assert distiller.simplifier.softening == 'scale'
 
 
+@pytest.mark.parametrize('names', [['loss_kl', 'loss_binary'], ['loss_binary', 'loss_kl']])
+def test_one_loss_of_independent_classes_is_enough(names):
+    """Beside it a loss with a softmax reads the same logits."""
+    losses = dict(loss_kl=KL, loss_binary=dict(type='LogSpaceBinaryKLDivergence', tau=4))
+    losses = {name: losses[name] for name in names}
+    fc = dict(fc=dict(type='ModuleOutputs', source='head.fc'))
+    distiller = build(fc, losses, {name: records('fc') for name in names}).distiller
+    assert set(distiller.simplified_losses) == set(names)
+    assert distiller.simplifier.softening == 'scale'
+
+
 SMOOTH = dict(type='LabelSmoothLoss', label_smooth_val=0.1)
 
 

@@ -124,7 +124,8 @@ def test_dense_samples_attend_within_their_image():
 
 @pytest.mark.parametrize('attend_over', ['samples', 'classes'])
 @pytest.mark.parametrize('softening', ['log_softmax', 'scale'])
-def test_the_attention_that_is_shown_is_the_one_that_is_used(attend_over, softening):
+@pytest.mark.parametrize('factor', [0.25, 1])
+def test_the_attention_that_is_shown_is_the_one_that_is_used(attend_over, softening, factor):
     """Mixing by hand, with the weights that a picture shows, gives the same target."""
     simplifier = AttentionSimplifierConnector(
         10,
@@ -132,17 +133,18 @@ def test_the_attention_that_is_shown_is_the_one_that_is_used(attend_over, soften
         num_heads=2,
         max_lam=0.5,
         learn_lam=False,
-        start_factor=1,
+        start_factor=factor,
         attend_over=attend_over,
         softening=softening,
     ).double()
     torch.nn.init.normal_(simplifier.attention.k.weight, std=0.3)
     logits = 5 * torch.randn(6, 10, dtype=torch.float64)
-    soft = logits / 4 if softening == 'scale' else (logits / 4).log_softmax(dim=1)
+    softer = factor * logits
+    soft = softer / 4 if softening == 'scale' else (softer / 4).log_softmax(dim=1)
     attention = simplifier.get_attention(logits)
     mixed = attention @ soft if attend_over == 'samples' else (attention @ soft[..., None])[..., 0]
     assert torch.allclose(attention.sum(dim=-1), torch.ones(()).double())
-    assert torch.allclose(simplifier(logits), logits + 4 * 0.5 * (mixed - soft))
+    assert torch.allclose(simplifier(logits), softer + 4 * 0.5 * (mixed - soft))
 
 
 @pytest.mark.parametrize('attend_over', ['samples', 'classes'])

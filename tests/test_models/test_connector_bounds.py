@@ -22,6 +22,16 @@ def test_no_parameters_can_erase_the_teacher(attend_over):
         assert change.abs().max() <= 0.2 * (y.max() - y.min()) + 1e-9
 
 
+@pytest.mark.parametrize('parameter', [-3.0, 3.0])
+def test_lam_can_always_return_from_its_bound(parameter):
+    """It comes near, with a gradient that does not vanish."""
+    connector = build(max_lam=0.2)
+    torch.nn.init.constant_(connector.lam_logit, parameter)
+    connector.current_lam.backward()
+    assert 0.19 < connector.current_lam.abs() < 0.2
+    assert connector.lam_logit.grad > 1e-3
+
+
 @pytest.mark.parametrize('attend_over', ['samples', 'classes'])
 @pytest.mark.parametrize('lam', [-1, 1])
 @pytest.mark.parametrize('autocast', [False, True])

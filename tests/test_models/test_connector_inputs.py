@@ -1,5 +1,7 @@
 """The simplifier takes any number of classes and locations, and refuses other inputs by name."""
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -83,6 +85,8 @@ def test_half_precision_logits_are_simplified_in_float32(dtype):
         out = connector(logits)
     assert out.dtype is torch.float32
     torch.testing.assert_close(out, connector(logits.float()))
+    shown = connector.get_attention(logits)
+    torch.testing.assert_close(shown, connector.get_attention(logits.float()))
 
 
 @pytest.mark.parametrize('cast', ['half', 'bfloat16'])
@@ -104,6 +108,27 @@ def test_logits_that_are_not_finite_are_refused(value):
     logits[1, 3] = value
     with pytest.raises(ValueError, match='NaN or Inf'):
         AttentionSimplifierConnector(10)(logits)
+
+
+def test_only_the_first_logits_are_checked():
+    """Each check makes a GPU wait."""
+    connector = AttentionSimplifierConnector(10)
+    connector(torch.randn(2, 10))
+    assert connector(torch.full((2, 10), float('nan'))).isnan().all()
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize(
+    ('shape', 'is_alone'),
+    [((1, 10), True), ((4, 10, 1, 1), True), ((4, 10), False), ((1, 10, 2, 1), False)],
+)
+def test_a_sample_without_another_is_warned_of_in_training(shape, is_alone, training):
+    """The samples of a map are its locations."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        AttentionSimplifierConnector(10).train(training)(torch.randn(shape))
+    told = ['the only sample of a batch' in str(warning.message) for warning in found]
+    assert any(told) is (is_alone and training)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,11 @@ class Beside(nn.Module):
         return (pred - target).square().mean()
 
 
+def test_a_loss_that_is_tried_keeps_its_state():
+    loss = build(distiller=own('Beside'), **NAMED).distiller.distill_losses['loss_own'].loss
+    assert not hasattr(loss, 'shapes')
+
+
 MAP = (2, 4, 8, 8)
 
 

@@ -181,6 +181,7 @@ class OddLoss(OwnLoss):
         (float, 'float'),
         (lambda x: (x, x), 'tuple'),
         (lambda x: [x], None),
+        (lambda x: [x.detach(), x], None),
     ],
 )
 def test_what_mmengine_cannot_add_is_named(wrap, found):

@@ -69,12 +69,14 @@ def test_levels_that_differ_are_named(options, sizes):
     step(build(Levels(**options), Levels(**options), distiller=features))
 
 
-def test_a_head_with_a_module_for_each_level_is_refused():
+@pytest.mark.parametrize('levels', [1, 3])
+def test_a_head_with_a_module_for_each_level_is_refused(levels):
     """As those of SSD and YOLOX are: the logits of the other levels would not be distilled."""
-    detectors = Levels(levels=1), Levels(levels=1)
+    detectors = Levels(levels=levels), Levels(levels=levels)
     for detector in detectors:
         detector.bbox_head.prior_generator = SimpleNamespace(num_levels=2)
-    with pytest.raises(ValueError, match=r'loss_skd: records of a step=1, expected 2, of one'):
+    message = rf'loss_skd: records of a step={levels}, expected 2, of one'
+    with pytest.raises(ValueError, match=message):
         step(build(*detectors))
     for detector in detectors:
         detector.levels = 2
@@ -96,6 +98,11 @@ def test_a_loss_of_ones_own_is_averaged_over_the_levels():
     difference = (student - teacher).abs()
     expected = 0.8 * difference[..., :64].amax() + 0.2 * difference[..., 64:].amax()
     torch.testing.assert_close(model(images, mode='loss')['distill.loss_cls'], expected)
+    # Its gradient is computed in the first step alone, and only where there is one.
+    model.distiller.distill_losses['loss_cls'].loss.detach = True
+    step(model)
+    with torch.no_grad():
+        build(distiller=distiller, **names)(images, mode='loss')
     detached = of_all_levels(dict(type='LargestDifference', detach=True))
     with pytest.raises(ValueError, match=r'of LargestDifference to its preds_T=.none'):
         step(build(distiller=detached, **names))

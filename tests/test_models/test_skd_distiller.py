@@ -1,6 +1,8 @@
 """SKD starts as its base, trains beside the student, and leaves inference alone."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -55,6 +57,41 @@ def test_one_pass_however_many_losses_read_it():
     model.distiller.simplifier.register_forward_hook(lambda *_: passes.append(1))
     model(*batch(), mode='loss')
     assert len(passes) == 1
+
+
+def test_records_that_differ_in_one_key_are_simplified_each():
+    """At the start a simplified record is the record."""
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']}, simplifier=simplifier(start_factor=1))
+    get, model.distiller.connectors['tanh'] = model.distiller.get_record, torch.nn.Tanh()
+    for side in (model.distiller.student_recorders, model.distiller.teacher_recorders):
+        side.get_recorder('fc').data_buffer[:] = [[*x] for x in torch.randn(2, 2, 2, 6, 10)]
+    keys = ('from_student', 'record_idx', 'data_idx', 'connector_idx')
+    first = dict(dict.fromkeys(keys, 0), recorder='fc')
+    for other in ({}, dict(connector='tanh'), *({key: 1} for key in keys)):
+        entry = first | other
+        assert torch.equal(get(**entry, simplify=dict(detach=False)), get(**entry)), other
+
+
+def test_a_step_that_fails_leaves_nothing_to_the_next(monkeypatch):
+    model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
+    loss, data = model.distiller.distill_losses['loss_kl'], batch()
+    monkeypatch.setattr(loss, 'forward', lambda **records: torch.ones(2) + torch.ones(3))
+    with pytest.raises(ValueError, match='loss_kl'):
+        model(*batch(), mode='loss')
+    monkeypatch.undo()
+    found = model(*data, mode='loss')['distill.loss_kl']
+    torch.testing.assert_close(model(*data, mode='loss')['distill.loss_kl'], found)
+
+
+def test_nothing_of_a_step_is_kept_beside_the_records():
+    """Neither the simplified logits, nor the networks that were prepared."""
+    model, kept = build({'loss_kl': LOGIT_LOSSES['KLDivergence']}), []
+    model.distiller.simplifier.register_forward_hook(lambda *a: kept.append(weakref.ref(a[-1])))
+    model(*batch(), mode='loss')
+    kept.append(weakref.ref(model.teacher))
+    model.teacher = None
+    gc.collect()
+    assert [reference() for reference in kept] == [None, None]
 
 
 def test_statistics_are_logged_and_not_optimised():

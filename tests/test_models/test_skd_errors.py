@@ -127,6 +127,17 @@ def test_a_loss_of_an_argmax_is_refused():
     )
 
 
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='DKDLoss', alpha=0, beta=0),
+        dict(type='DISTLoss', inter_loss_weight=0, intra_loss_weight=0),
+    ],
+)
+def test_a_loss_whose_weights_leave_no_gradient_is_refused(loss):
+    refused(r"loss_x: gradient of .* to its .*='of a sum of 0', exp", losses={'loss_x': loss})
+
+
 @MODELS.register_module()
 class DetachingLoss(torch.nn.Module):
     def forward(self, preds_S, preds_T):

@@ -144,6 +144,12 @@ def test_classes_under_a_sigmoid_each_have_an_entropy_each():
         assert found[f'{name}_entropy'].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_half_precision_logits_are_compared_in_float32():
+    before, after = torch.randn(50, 10).bfloat16(), torch.randn(50, 10)
+    found, expected = (compare_targets([(x, after)], TAU) for x in (before, before.float()))
+    torch.testing.assert_close(found, expected)
+
+
 def test_large_maps_are_compared_as_small_ones_are():
     """In parts, of which a map of two images has two."""
     before, after = torch.randn(2, 2, 5, 1000, 600).unbind()
