@@ -65,3 +65,11 @@ def test_sound_annotations_are_taken(tmp_path):
     samples = [dataset.get_data_info(i) for i in range(len(dataset))]
     assert [s['gt_label'] for s in samples] == [0, 999]
     assert samples[1]['img_path'] == str(tmp_path / 'train' / 'n02' / 'two words.JPEG')
+
+
+def test_without_a_folder_any_path_is_taken(tmp_path):
+    """Of a list of one's own, which says where each image is."""
+    (tmp_path / 'all.txt').write_text('/data/a.jpg 0\n../b.jpg 1\n')
+    cfg = dict(type='CustomDataset', ann_file=str(tmp_path / 'all.txt'), pipeline=[])
+    dataset = DATASETS.build(dict(cfg, metainfo=dict(classes=('cat', 'dog'))))
+    assert [dataset.get_data_info(i)['img_path'] for i in (0, 1)] == ['/data/a.jpg', '../b.jpg']

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 import torch
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.runner import FlexibleRunner, Runner, load_checkpoint
 from mmrazor.registry import MODELS
 
 from .conftest import algorithm, classifier, distiller, run_python
@@ -146,6 +146,15 @@ def test_nor_does_a_flexible_runner_run_it(tmp_path):
     resumed.train()
     assert not marker.exists()
     assert resumed.train_loop.epoch == 2
+
+
+def test_what_grows_a_little_is_refused_in_the_home_folder_too(tmp_path, monkeypatch):
+    """Which torch is given by its whole path, and the check by the short one."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    save(tmp_path / 'bomb.pth')
+    rewrite(tmp_path / 'bomb.pth', 'data/0', lambda old: bytes(1 << 16), zipfile.ZIP_DEFLATED)
+    with pytest.raises(pickle.UnpicklingError, match=r"'~/bomb\.pth' cannot .* would unpack to"):
+        load_checkpoint(torch.nn.Linear(2, 2), '~/bomb.pth')
 
 
 def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):

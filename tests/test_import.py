@@ -15,7 +15,7 @@ import pytest
 
 import skd_mmrazor.safeguards  # noqa: F401  (declares its changes)
 from skd_mmrazor.__main__ import make_table
-from skd_mmrazor.compat.patches import repairs, safeguards
+from skd_mmrazor.compat.patches import Patches, repairs, safeguards
 
 from .conftest import ROOT, once_per_run, run_python
 from .plain_program import LIBRARIES
@@ -169,3 +169,28 @@ def test_importing_twice_changes_nothing():
     safeguards.apply()
     assert [patch.active for patch in (*repairs, *safeguards)] == before
     assert [pkgutil.resolve_name(target) for target in targets] == attributes
+
+
+class Owner:
+    """Has a method of each kind."""
+
+    @classmethod
+    def of_class(cls, number):
+        return cls, number
+
+    @staticmethod
+    def static(number):
+        return Owner, number
+
+    def plain(self, number):
+        return type(self), number
+
+
+@pytest.mark.parametrize('name', ['of_class', 'static', 'plain'])
+def test_a_wrapped_method_is_called_as_before(name):
+    patches = Patches()
+    patches.wrapping(f'{__name__}.Owner.{name}')(lambda original, *args: [original(*args)])
+    patches.apply()
+    assert getattr(Owner(), name)(1) == [(Owner, 1)]
+    if name != 'plain':
+        assert getattr(Owner, name)(1) == [(Owner, 1)]

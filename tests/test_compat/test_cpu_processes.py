@@ -4,6 +4,8 @@ import pytest
 from mmengine.device import get_device
 from mmengine.model import MMDistributedDataParallel
 
+from skd_mmrazor.compat.cpu_processes import init_without_gpu
+
 from ..conftest import run_python
 
 pytestmark = pytest.mark.skipif(get_device() != 'cpu', reason='only without an accelerator')
@@ -41,3 +43,10 @@ def test_mmengine_alone_asks_for_a_gpu():
 def test_the_signature_of_ddp_stays():
     parameters = inspect.signature(MMDistributedDataParallel.__init__).parameters
     assert list(parameters) == ['self', 'module', 'detect_anomalous_params', 'kwargs']
+
+
+def test_processes_that_are_started_by_another_library_still_are():
+    calls = []
+    started = lambda *args, **kwargs: calls.append((args, kwargs))  # noqa: E731
+    init_without_gpu(started, 'nccl', init_backend='deepspeed', rank=1)
+    assert calls == [(('nccl',), dict(init_backend='deepspeed', rank=1))]

@@ -1,3 +1,4 @@
+import copy
 import os.path as osp
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
@@ -7,6 +8,7 @@ import mmpretrain
 import pytest
 from mmengine.config import config
 from mmengine.hub import get_config, hub
+from mmengine.runner import Runner
 
 from skd_mmrazor.compat import package_metadata
 
@@ -64,3 +66,15 @@ def test_the_old_name_of_faster_rcnn_finds_the_new_file():
         assert found == ('mmdet', f'{folder}faster-rcnn_r50_fpn_1x_coco.py')
         for name in ('faster-rcnn_r50_fpn_1x_coco.py', 'my_faster_rcnn_r50.py'):
             assert find(f'mmdet::{folder}{name}') == ('mmdet', f'{folder}{name}')
+
+
+def test_the_config_of_a_data_loader_stays_as_the_user_wrote_it():
+    cfg = dict(
+        batch_size=2,
+        dataset=[0, 1],
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='default_collate', _scope_='mmengine'),
+    )
+    before = copy.deepcopy(cfg)
+    assert next(iter(Runner.build_dataloader(cfg))).tolist() == [0, 1]
+    assert cfg == before

@@ -1,3 +1,5 @@
+import contextlib
+import itertools
 import random
 
 import numpy as np
@@ -112,6 +114,14 @@ def test_a_batch_in_memory_is_cropped_at_all_places_alike():
     assert len(counts) == 5
 
 
+def test_each_transform_view_and_seed_draws_other_numbers_for_a_batch():
+    drawn = [
+        AugmentationSeed(seed).get_uniform(view, transform, 4)
+        for seed, view, transform in itertools.product(range(2), repeat=3)
+    ]
+    assert len(torch.stack(drawn).unique()) == 8 * 4 * 2
+
+
 def test_the_generators_of_the_run_are_left_alone():
     seed = AugmentationSeed(0)
     found = dataset(seed)
@@ -126,7 +136,14 @@ def test_the_generators_of_the_run_are_left_alone():
     with seeded(1, 2):
         first = draw()
     with seeded(1, 2):
-        assert draw() == first
+        with seeded(3):
+            assert draw() != first
+        assert draw() == first, 'whatever is drawn within'
+    for generator in (random.seed, np.random.seed, torch.manual_seed):
+        generator(1)
+    with contextlib.suppress(OSError), seeded(1):
+        raise OSError(f'an image that cannot be read, after {draw()}')
+    assert draw() == expected
 
 
 @pytest.mark.parametrize('in_memory', [False, True])
@@ -137,9 +154,16 @@ def test_it_can_be_undone(in_memory):
     get_samples = lambda made: made['data_samples'][0] if in_memory else made['data_samples']  # noqa: E731
     assert VIEW in get_samples(make())
     unseed_augmentation(found)
+    unseed_augmentation(found)  # Of one that is not seeded, there is nothing to undo.
     assert VIEW not in get_samples(make())
     draws = [make()['inputs'] for _ in range(8)]
     assert any(not torch.equal(draws[0], draw) for draw in draws)
+
+
+def test_for_an_image_that_the_pipeline_refuses_another_is_taken():
+    found = dataset(AugmentationSeed(0))
+    found.pipeline.transforms.insert(0, lambda data: data if data['sample_idx'] % 2 else None)
+    assert found[4]['data_samples'].sample_idx % 2 == 1
 
 
 def test_other_data_sets_are_refused():

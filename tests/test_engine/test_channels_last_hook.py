@@ -1,6 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
+
+from skd_mmrazor.engine import ChannelsLastHook
 
 from . import runs
 from .runs import difference, logged, weights
@@ -62,6 +66,13 @@ def test_what_onednn_cannot_train_is_refused(tmp_path):
         ValueError, match=r'in_channels of .*downsample.*=7, expected at least 8.*6035'
     ):
         train(tmp_path, width=7, custom_hooks=[HOOK])
+
+
+@pytest.mark.parametrize('stride', [(1, 2), (2, 1)])
+def test_a_stride_in_one_direction_is_refused_too(stride):
+    model = nn.Sequential(nn.Conv2d(7, 4, 1, stride))
+    with pytest.raises(ValueError, match='in_channels of 0=7, expected at least 8'):
+        ChannelsLastHook().before_train(SimpleNamespace(model=model))
 
 
 @pytest.mark.parametrize('stride', [2, 3])

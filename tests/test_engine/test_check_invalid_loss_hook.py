@@ -88,9 +88,9 @@ def test_a_model_that_is_not_finite_is_not_saved(tmp_path):
 
 
 def test_what_is_no_loss_and_no_parameter_may_be_infinite(tmp_path):
-    """As a metric of the batch, or the mask of an attention."""
+    """As a metric of the batch or of the distiller, or the mask of an attention."""
     runner, hook = Runner.from_cfg(digits(tmp_path)), CheckInvalidLossHook()
-    logged = dict(loss=1.0, perplexity=float('inf'))
+    logged = {'loss': 1.0, 'perplexity': float('inf'), 'distill.lam': float('nan')}
     for name, value in logged.items():
         runner.message_hub.update_scalar(f'train/{name}', value)
     hook.after_train_iter(runner, 0, outputs=logged)

@@ -88,6 +88,7 @@ def test_what_a_description_is_made_of():
     )
     found = describe(value)
     assert found['a'] == [0, 1, 2]
+    assert len(found['b']) == 64, 'a hash, and not a list of 100'
     assert found['b'] == describe(np.zeros(100, np.float32)) != describe(np.ones(100, np.float32))
     assert found['c'] == [1, None]
     assert found['d'] == ['builtins.max', [1], {}]
@@ -125,3 +126,11 @@ def test_an_attribute_that_is_called_type_is_described_beside_the_class():
     one, two = (describe(SimpleNamespace(type=value)) for value in (1, 2))
     assert one == dict(type='SimpleNamespace', type_=1)
     assert one != two
+
+
+def test_a_module_is_described_by_its_buffers_too():
+    """As a transform of torchvision, which may keep a mean or a table."""
+    one, other = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    assert describe(one) == describe(other)
+    other.running_mean[0] = 1
+    assert describe(one) != describe(other)

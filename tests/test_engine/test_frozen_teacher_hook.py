@@ -1,16 +1,23 @@
 """The teacher of ``FrozenTeacherHook`` says what it said, and computes less for it."""
 
+import random
 from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmpretrain.models import ImageClassifier
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from mmpretrain.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .frozen_teachers import EAGER, LABELS, OFF, active, model, run, teacher_with_dropout
-from .runs import difference, loader, logged, run_config, weights
+from skd_mmrazor.engine import FrozenTeacherHook
+from skd_mmrazor.engine.utils import keep_random_state, replace_forward
+
+from .frozen_teachers import DATA, EAGER, LABELS, OFF, active, model, run, teacher_with_dropout
+from .runs import difference, loader, logged, run_config, teacher, weights
 
 PARTS = {
     'fold_bn': dict(OFF, fold_bn=True),
@@ -55,6 +62,8 @@ def test_the_teacher_is_saved_and_loaded_as_without_the_hook(tmp_path, plain):
     everything = dict(channels_last=True, dtype='bfloat16')
     first = run(tmp_path / 'first', everything, iters=2)
     assert 'forward' not in vars(first.model.teacher)
+    copies = [hook.frozen for hook in first.hooks if isinstance(hook, FrozenTeacherHook)]
+    assert copies == [None], 'the memory is free again'
     for hook in (everything, None):
         runner = run(
             tmp_path / f'resumed {hook is None}',
@@ -156,3 +165,49 @@ def test_a_record_of_the_loss_is_kept_where_the_loss_is(tmp_path):
     settings = model(teacher_recorders=LABELS)
     kept = run(tmp_path, dict(skip_loss=False), **settings)
     assert active(kept) == {'fold_bn'}
+
+
+def test_the_copy_gets_what_pre_hooks_of_the_teacher_make_of_a_batch(tmp_path):
+    """As those that normalise it otherwise; here, from the first batch on, three channels."""
+    coloured = teacher()
+    coloured['backbone']['in_channels'] = 3
+    hooks = [dict(type='mmrazor.FrozenTeacherHook')]
+    cfg = run_config(tmp_path, iters=1, custom_hooks=hooks, **model(teacher=coloured))
+    runner = Runner.from_cfg(cfg)
+    runner.model.teacher.register_forward_pre_hook(
+        lambda _, inputs: (torch.cat([inputs[0]] * 3, dim=1), *inputs[1:])
+    )
+    runner.train()
+    assert runner.iter == 1
+
+
+@MODELS.register_module(force=True)
+class TakingPreprocessor(ClsDataPreprocessor):
+    """Takes the images out of the batch that it is given."""
+
+    def forward(self, data, training=False):
+        return super().forward({key: data.pop(key) for key in [*data]}, training)
+
+
+def test_the_first_batch_is_whole_after_the_preparation(tmp_path):
+    settings = model()
+    settings['model']['data_preprocessor'] = dict(DATA, type='mmpretrain.TakingPreprocessor')
+    assert run(tmp_path, {}, iters=1, **settings).iter == 1
+
+
+def test_only_a_training_step_runs_something_else():
+    teacher = SimpleNamespace(forward=lambda *batch, mode: mode)
+    algorithm = SimpleNamespace(teacher=teacher)
+    replace_forward(algorithm, lambda *batch: 'else')
+    for algorithm.training in (True, False):
+        found = [teacher.forward(None, mode=mode) for mode in ('tensor', 'predict', 'loss')]
+        assert found == ['tensor', 'predict', 'else' if algorithm.training else 'loss']
+
+
+@pytest.mark.parametrize('draw', [random.random, np.random.rand, lambda: torch.rand(()).item()])
+def test_what_the_preparation_draws_is_drawn_by_the_run_again(draw):
+    with keep_random_state() as has_drawn:
+        assert not has_drawn()
+        first = draw()
+        assert has_drawn()
+    assert draw() == first

@@ -87,6 +87,17 @@ def test_other_metrics_are_computed_anew(tmp_path, once):
     assert logged(resumed, KEY) == logged(once, KEY)[1:]
 
 
+def test_another_normalisation_is_validated_anew(tmp_path):
+    """At the top of the config too, where mmpretrain has it."""
+
+    def fingerprint(mean):
+        cfg = config(tmp_path)
+        cfg.data_preprocessor = dict(cfg.model.pop('data_preprocessor'), mean=[mean])
+        return Runner.from_cfg(cfg).val_loop._fingerprint()
+
+    assert fingerprint(78.4) == fingerprint(78.4) != fingerprint(0.0)
+
+
 def test_another_precision_is_validated_anew(tmp_path, once):
     resumed = resume(tmp_path, once, **{'val_cfg.fp16': True})
     assert resumed.seen['teacher'] == 2

@@ -142,3 +142,26 @@ def test_a_simplifier_is_found_behind_the_prefix_of_ddp(tmp_path):
     torch.save(dict(state_dict=saved, meta={}), tmp_path / 'ddp.pth')
     runner.load_checkpoint(str(tmp_path / 'ddp.pth'))
     assert runner.model.state_dict()[LAM] == 1
+
+
+@pytest.mark.parametrize(('old', 'new'), [(KD, SKD), (SKD, KD)])
+def test_the_prefix_of_ddp_hides_no_difference(runs, tmp_path, old, new):
+    weights = torch.load(runs[old, False][0])['state_dict']
+    saved = {f'module.{name}': value for name, value in weights.items()}
+    torch.save(dict(state_dict=saved, meta={}), tmp_path / 'ddp.pth')
+    Runner.from_cfg(digits(tmp_path, new)).load_checkpoint(str(tmp_path / 'ddp.pth'))
+    assert_said_once(tmp_path, new)
+
+
+def test_a_simplifier_is_removed_beside_an_average_of_the_weights(runs, tmp_path):
+    """Which swaps the two before, wherever the hooks stand in the config."""
+    checkpoint = torch.load(runs[SKD, False][0])
+    weights = checkpoint['state_dict']
+    saved = {f'module.{name}': value for name, value in weights.items()}
+    hooks = [dict(type='mmrazor.SimplifierMigrationHook'), dict(type='EMAHook')]
+    runner = Runner.from_cfg(digits(tmp_path, KD, custom_hooks=hooks, resume=True))
+    runner.call_hook('before_run')
+    runner.call_hook(
+        'after_load_checkpoint', checkpoint=dict(state_dict=weights, ema_state_dict=saved)
+    )
+    assert weights.keys() == runner.model.state_dict().keys()

@@ -105,6 +105,17 @@ def test_the_teacher_is_drawn_in_evaluation_mode_beside_a_frozen_teacher_hook(tm
     assert hook.looks[0].equal(hook.looks[1])
 
 
+def test_of_the_simplifier_the_parts_are_drawn_in_evaluation_mode(tmp_path):
+    """The whole is not, since it softens in training alone."""
+    runner = Runner.from_cfg(digits(tmp_path, **options()))
+    simplifier, modes = runner.model.distiller.simplifier, []
+    simplifier.register_forward_pre_hook(
+        lambda module, _: modes.append({name for name, m in module.named_modules() if m.training})
+    )
+    SimplifierVisualizationHook().before_train(runner)
+    assert modes == [{''}]
+
+
 def test_a_distiller_without_a_simplifier_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"model\.distiller='ConfigurableDistiller', expected an"):
         train(tmp_path, KD, custom_hooks=[HOOK])

@@ -68,6 +68,18 @@ def test_the_loop_loads_by_as_many_workers_as_the_training(tmp_path):
     loop = build(tmp_path / 'run', tmp_path / 'store', **settings).train_loop
     found = loop._get_loader(np.arange(32))
     assert (found.num_workers, found.batch_size) == (2, 8)
+    assert found.worker_init_fn is loop.dataloader.worker_init_fn is not None
+
+
+def test_two_loops_share_the_images(tmp_path):
+    """And store what one stores by itself."""
+    loop = dict(STORE, max_epochs=1)
+    whole = get_store(run(tmp_path / 'whole', tmp_path / 'a', train_cfg=loop))
+    for part in (0, 1):
+        half = run(tmp_path / f'{part}', tmp_path / 'b', train_cfg=dict(loop, part=part, parts=2))
+        assert get_store(half).get_stored(0).tolist() == [True, part == 1] * 16
+    rows = (store.read(0, range(32))[0] for store in (whole, get_store(half)))
+    np.testing.assert_allclose(*rows, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ class DrawSeldom(DrawElsewhere):
 
 @MODELS.register_module(force=True)
 class DrawingHead(LinearClsHead):
-    """Drops out by other random numbers than torch's, or in evaluation mode too."""
+    """Drops out by other random numbers than torch's, in evaluation mode too, or none."""
 
     def __init__(self, draw, **arguments):
         super().__init__(**arguments)
@@ -48,6 +48,7 @@ class DrawingHead(LinearClsHead):
             numpy=lambda x: x * np.random.uniform(0.5, 1.5),
             always=lambda x: torch.dropout(x, 0.5, True),
             nan=lambda x: x / 0 * 0,
+            nothing=lambda x: x - x.mean(dim=0),
         )[draw]
 
     def pre_logits(self, feats):
@@ -79,6 +80,7 @@ FEATURES = dict(stage=dict(type='ModuleOutputs', source='backbone.layer1'))
 POOLED = dict(pooled=dict(type='ModuleOutputs', source='neck.gap'))
 LABELS = dict(labels=dict(type='ModuleInputs', source='head.loss_module'))
 MIXUP = dict(augments=dict(type='Mixup', alpha=0.8))
+FROZEN = [dict(type='mmrazor.FrozenTeacherHook')]
 REPEATED = dict(type='RepeatDataset', times=2, dataset=data()['dataset'])
 REFUSED = {
     'mixup': (
@@ -102,6 +104,14 @@ REFUSED = {
     'dropout in evaluation mode': (
         dict(model=drawing('always'), hook=dict(eval_mode=True)),
         'eval_mode=True, expected a teacher that draws no random numbers in evaluation mode',
+    ),
+    'dropout of a frozen copy': (
+        dict(model=model(teacher=teacher_with_dropout()), hook=dict(eval_mode=True), hooks=FROZEN),
+        'eval_mode=False, expected True',
+    ),
+    'the mean of the batch': (
+        dict(model=drawing('nothing')),
+        "logits of an image='different in another batch', expected the same, whatever the other",
     ),
     'broken weights': (
         dict(model=drawing('nan')),

@@ -140,18 +140,20 @@ def test_recorders_of_the_teacher_record_the_copy_and_their_layers_stay():
 
 
 def test_what_is_recorded_is_contiguous_and_float32():
-    _, frozen = frozen_teacher(block='backbone.layer2.1')
+    _, frozen = frozen_teacher(block='backbone.layer2.1', maps='backbone')
     data = batch()
     before = frozen.record(*data)['block']
     frozen.to_channels_last()
     frozen.to_dtype(torch.bfloat16)
     seen = []
     frozen.module.backbone.layer2[1].register_forward_hook(lambda *args: seen.append(args[2]))
-    after = frozen.record(*data)['block']
+    records = frozen.record(*data)
+    after = records['block']
     assert seen[0].dtype is torch.bfloat16
     assert not seen[0].is_contiguous()
-    assert after[0].dtype is torch.float32
-    assert after[0].is_contiguous()
+    for record in (after[0], records['maps'][0][0]):
+        assert record.dtype is torch.float32
+        assert record.is_contiguous()
     assert 0 < difference(after, before) < 0.1
 
 

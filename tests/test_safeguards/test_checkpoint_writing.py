@@ -2,16 +2,15 @@ import builtins
 import os
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.fileio import LocalBackend
+from mmengine.logging import MessageHub
 from mmengine.runner import find_latest_checkpoint
 from mmengine.runner.runner import find_latest_checkpoint as find
 
-from skd_mmrazor.safeguards.checkpoint_writing import OUTDATED
-from skd_mmrazor.utils.files import write_beside
+from skd_mmrazor.safeguards.checkpoint_writing import OUTDATED, _RemoveLater, remove_outdated
 
 from ..conftest import run_python
 from .killed_run import KEEP_ONE, build
@@ -113,17 +112,6 @@ def test_resuming_takes_the_newest_whole_checkpoint(tmp_path):
     assert find(tmp_path) == str(tmp_path / 'epoch_3'), 'a folder, as DeepSpeed saves it'
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
-    """Whatever their order, the file is one of theirs and whole."""
-    path = tmp_path / 'epoch_1.pth'
-    with write_beside(path) as a, write_beside(path) as b:
-        assert os.path.dirname(a) == os.path.dirname(b) == str(tmp_path)
-        Path(a).write_bytes(b'aaaa')
-        Path(b).write_bytes(b'b')
-    assert path.read_bytes() == b'aaaa'
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_run_goes_on_where_another_has_removed_its_outdated_checkpoint(tmp_path, monkeypatch):
     """Two trainings in one folder, of the same names."""
     original = os.replace
@@ -136,22 +124,6 @@ def test_a_run_goes_on_where_another_has_removed_its_outdated_checkpoint(tmp_pat
     monkeypatch.setattr(os, 'replace', replace)
     build(tmp_path).train()
     assert set(epochs(tmp_path)) == {'epoch_2.pth', 'best_score_epoch_2.pth'}
-
-
-def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
-    leftover = tmp_path / f'epoch_1.pth.{"0" * 32}.tmp'
-    leftover.touch()
-    mine = tmp_path / 'mine.tmp'
-    mine.touch()
-    with write_beside(tmp_path / 'epoch_2.pth') as part:
-        assert not leftover.exists()
-        with write_beside(tmp_path / 'epoch_3.pth'):
-            assert os.path.exists(part), 'its writer is alive'
-    assert {path.name for path in tmp_path.iterdir()} == {
-        'epoch_2.pth',
-        'epoch_3.pth',
-        mine.name,
-    }
 
 
 @pytest.mark.slow
@@ -218,29 +190,11 @@ def test_a_run_that_is_resumed_elsewhere_leaves_the_first_alone(tmp_path):
     assert (theirs.exists(), ours.exists()) == (True, False)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    """As where the disk is full; and the half of the new one is removed."""
-    path = tmp_path / 'folder' / 'epoch_1.pth'
-    LocalBackend().put(b'old', path)
-
-    class FullDisk:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self.file.close()
-
-        def write(self, data):
-            self.file.write(data[:1])
-            raise OSError('No space left on device')
-
-    original = builtins.open
-    monkeypatch.setattr(builtins, 'open', lambda *args: FullDisk(original(*args)))
-    with pytest.raises(OSError, match='No space left'):
-        LocalBackend().put(b'new', path)
-    monkeypatch.undo()
-    assert path.read_bytes() == b'old'
-    assert list(path.parent.iterdir()) == [path]
+def test_a_folder_too_is_removed_only_later(tmp_path):
+    """As DeepSpeed saves a checkpoint."""
+    hub, folder = MessageHub(tmp_path.name), tmp_path / 'epoch_1'
+    folder.mkdir()
+    _RemoveLater(LocalBackend(), hub).rmtree(str(folder))
+    assert folder.is_dir()
+    remove_outdated(LocalBackend(), hub)
+    assert not folder.exists()

@@ -4,6 +4,8 @@ import pytest
 import torch
 from mmrazor.registry import MODELS
 
+from skd_mmrazor.safeguards.loaded_tensors import LoadedTensors
+
 from ..conftest import classifier
 from .fitting_runs import distillation, save
 
@@ -14,6 +16,15 @@ def test_pretrained_needs_some_weight_of_the_module(tmp_path):
     MODELS.build(dict(classifier(2), init_cfg=init_cfg)).init_weights()
     with pytest.raises(ValueError, match=r'init_cfg\.checkpoint=.*saved.* fit the module'):
         MODELS.build(dict(classifier(3), init_cfg=init_cfg)).init_weights()
+
+
+def test_of_a_module_without_matrices_some_vector_is_enough():
+    norm = torch.nn.BatchNorm1d(2)
+    tensors = LoadedTensors(norm, 'a.pth')
+    with pytest.raises(ValueError, match=r'a\.pth does not fit the norm .*: 0 of its 4 '):
+        tensors.expect_fit('norm', whole=False)
+    norm.load_state_dict(dict(bias=torch.ones(2)), strict=False)
+    tensors.expect_fit('norm', whole=False)
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.'])

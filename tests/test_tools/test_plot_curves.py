@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skd_mmrazor.utils.scalars import read_scalars
+
 from ..conftest import ROOT
 from ..digits_runs import KD, train
 
@@ -114,6 +116,13 @@ def test_a_run_that_was_started_anew_takes_nothing_from_the_old_one(tmp_path):
     # One that was resumed after the first epoch keeps that, and no more.
     log(tmp_path, '20240103_000000', epochs(2, 3, 20))
     assert plot_curves.LoggedRun.load(tmp_path, 'run').accuracies() == [(1, 11), (2, 22), (3, 23)]
+
+
+def test_what_a_resumed_run_logs_more_rarely_still_replaces_what_it_repeats(tmp_path):
+    """Resumed after the iteration 3: its first record comes an interval later."""
+    log(tmp_path, '20240101_000000', [{'lr': 0.1, 'step': step} for step in range(1, 7)])
+    log(tmp_path, '20240102_000000', [{'lr': 0.1, 'step': step} for step in (6, 9)])
+    assert [record['step'] for record in read_scalars(tmp_path)['train']] == [1, 2, 3, 6, 9]
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
