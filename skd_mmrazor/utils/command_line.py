@@ -54,8 +54,8 @@ def _is_mistake(error: Exception) -> bool:
             return False  # Training or testing was under way.
     own = (Path(__file__).parents[1], Path(sys.argv[0]).resolve().parent)
     is_own = any(folder in Path(innermost).resolve().parents for folder in own)
-    # What this project raises for its users is of these types. A wrapper of a constructor
-    # seems to raise what that says of the arguments in a config.
+    # What this project raises for its users is of these types. A wrong argument in a config
+    # may pass through a constructor that we wrap, and then seems to be raised here.
     of_arguments = re.search(r'__init__\(\) (missing|got an unexpected)', str(error))
     kinds = (ValueError, ImportError, pickle.UnpicklingError)
     return not is_own or of_arguments is not None or isinstance(error, kinds)
@@ -103,7 +103,7 @@ def read_config(path: str | os.PathLike, options: dict | None = None) -> Config:
     if options:
         with error_context('--cfg-options', options, 'settings that the config can take'):
             cfg.merge_from_dict(options)
-    # Not all of its configs have a name that safeguards know.
+    # The safeguards know most configs of mmrazor 0.x, but not all.
     hint = (
         ', which mmrazor 0.x calls algorithm; see docs/mmrazor_0x.md' if 'algorithm' in cfg else ''
     )

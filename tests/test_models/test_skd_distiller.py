@@ -108,7 +108,7 @@ def test_statistics_are_logged_and_not_optimised():
     assert logged['distill.lam'] == 0
 
 
-def test_a_gpu_is_still_to_be_asked_about_its_logits_once_built():
+def test_the_first_logits_are_checked_though_building_has_tried_others():
     """The distiller tries its simplifier on sound logits of its own, on the CPU."""
     model = build({'loss_kl': LOGIT_LOSSES['KLDivergence']})
     with pytest.raises(RuntimeError, match='meta'):

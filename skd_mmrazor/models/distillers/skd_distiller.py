@@ -118,7 +118,7 @@ class SKDDistiller(ConfigurableDistiller):
         self._simplified: dict[str, list[tuple[Tensor, Tensor]]] = {}
         # By simplified loss and side: the argument that takes the logits, and its entry.
         self.logit_entries: dict[str, dict[str, tuple[str, Any]]] = {}
-        # The number of levels, by what tells the records of logits of all levels apart.
+        # The number of levels of records of logits, by recorder, model, connector and data_idx.
         self.logit_pyramids: dict[tuple, int] = {}
         self._step = 0
 

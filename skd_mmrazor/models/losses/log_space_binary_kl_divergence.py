@@ -89,8 +89,8 @@ def _split(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _sum_kl(student: Tensor, teacher: Tensor) -> Tensor:
-    # By the signs with which the teacher finds the classes unlikely, so that no large terms
-    # cancel. softplus(s) - softplus(t) takes a single logarithm, which is slow.
+    # Signs are flipped where the teacher's logit is positive, so that no large terms cancel.
+    # softplus(s) - softplus(t) takes a single logarithm, which is slow.
     t = -teacher.abs()
     s = torch.where(teacher > 0, -student, student)
     p = t.sigmoid()

@@ -55,7 +55,7 @@ def agree_on_num_classes(distiller: Any, records: LogitRecords) -> Any:
         expect(number == num_classes, f'distiller.{key}: num_classes', number, expected)
     expected = "two at least, or type='ConfigurableDistiller': one class is no distribution"
     expect(num_classes != 1, f'distiller.{first}: num_classes', 1, expected)
-    expected = "a number: the teacher's logits do not tell it"
+    expected = "a number, which the teacher's logits do not determine"
     expect(num_classes is not None, 'distiller.simplifier.num_classes', None, expected)
     return num_classes
 

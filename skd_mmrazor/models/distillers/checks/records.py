@@ -72,15 +72,16 @@ def _check_counts(distiller: Any, name: str, pair: dict[str, tuple[str, Any]]) -
     # A module may run twice for the same map, as PointRend's does.
     are_equal = len(sizes) == len(SIDES) and len(set(counts.values())) == 1
     expected = (
-        'some of both models, of what runs in a training step (FpnTeacherDistill does not run '
-        'the head, SingleTeacherDistill does)'
+        'at least one of each model: what is recorded must run in a training step '
+        '(FpnTeacherDistill does not run the head, SingleTeacherDistill does)'
     )
     key, kind = f'distiller.loss_forward_mappings.{name}', 'records of a step'
     expect(all(counts.values()), f'{key}: {kind}', counts, expected)
     expected = (
-        f'as many of both models, of one size: record_idx={ALL_LEVELS!r} or a number in both '
+        f'as many of both models, all of one size; record_idx={ALL_LEVELS!r} or a number in both '
+        'entries chooses among several'
     )
-    _expect(are_chosen or are_equal, name, kind, counts, expected + 'entries chooses of several')
+    _expect(are_chosen or are_equal, name, kind, counts, expected)
 
 
 def _get_shape(output: Any, index: int | None) -> Any:

@@ -61,7 +61,7 @@ def make_differentiable(name: str, loss: Any, entropy_grad: float) -> nn.Module:
 
 
 def _make_contiguous(loss: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]:
-    """Before CWD, which takes views: maps in channels_last, as SegFormer's, have none."""
+    """Copies maps in channels_last, as SegFormer's, of which CWD cannot take a view."""
     return args, {key: maps.contiguous() for key, maps in kwargs.items()}
 
 

@@ -14,7 +14,7 @@ LOSSES = ('loss_module', 'loss_cls', 'loss_decode', 'loss_center_heatmap')
 # What heads call their anchors; SABL has two kinds.
 _GENERATORS = ('prior_generator', 'square_anchor_generator', 'approx_anchor_generator')
 _OF_OVERLAPS = ('QualityFocalLoss', 'VarifocalLoss')
-# Of the settings of anchors: what follows from others, and what says how boxes are stored.
+# Settings of anchors that follow from others, or only say how boxes are stored.
 _SAID_BY_OTHERS = {'base_anchors', 'octave_base_scale', 'scales_per_octave', 'use_box_type'}
 
 
@@ -67,8 +67,8 @@ def get_settings(head: nn.Module) -> dict[str, Any]:
         head (nn.Module): A head of a detector; of others there is nothing.
 
     Returns:
-        dict[str, Any]: Its anchors, what its scores are, and which objects are of which
-        level, as far as it has them.
+        dict[str, Any]: The settings of its anchors, whether its scores are probabilities or
+        overlaps, and the sizes of the objects of each level, as far as it has them.
     """
     found: dict[str, Any] = {}
     if hasattr(head, 'cls_out_channels'):

@@ -135,8 +135,8 @@ def add_logit_loss(distiller: Any, records: LogitRecords) -> dict[str, str]:
     expect(widths[0] == widths[1], 'distiller.logits_module', sources, expected)
     cfg = _get_default_loss(teacher) if distiller.logit_loss is None else distiller.logit_loss
     expected = (
-        'the config of a loss of mmrazor or SKD that needs logits alone; others are written '
-        'into distill_losses, and named by simplified_losses'
+        'the config of a loss of mmrazor or SKD that takes only logits; any other goes into '
+        'distill_losses, and simplified_losses names it'
     )
     with error_context('distiller.logit_loss', cfg, expected):
         loss = MODELS.build(dict(cfg, _scope_='mmrazor'))

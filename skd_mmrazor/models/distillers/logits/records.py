@@ -35,7 +35,7 @@ class LogitRecord:
             kinds = self.source.split('.')[-2:-1]
             owners = [name for name, module in model.modules.items() if is_kind(module, *kinds)]
             self.name = next(iter(owners), model.logits_module)
-        # How and where it is recorded, of modules or methods of any class.
+        # What is equal for records of the same kind in both models.
         method, data_idx = self.source.split('.')[-1], entry.get('data_idx')
         self.kind = type(recorder), method, data_idx, is_of_backbone(self.name)
         self.use_sigmoid = model.has_sigmoid(self.name)
@@ -43,8 +43,8 @@ class LogitRecord:
         # A method, which has no layers, is judged by that of its head.
         own, logits = get_logits_layer(self.head), model.modules.get(model.logits_module)
         self.layers = own if len(owners) == 1 else self.module
-        # A connector with layers makes the logits of what is recorded: of other classes for
-        # the same anchors, or of all anchors of a feature.
+        # A connector with layers computes the logits itself: from those of the head, for other
+        # classes, or from a feature, for all anchors.
         self.has_layers = get_last_layer(connector) is not None
         is_of_head = self.layers is not None and self.layers in (own, logits)
         self.anchor_layer = self.layers if self.is_pyramid and is_of_head else None
@@ -61,10 +61,9 @@ class LogitRecord:
 
         Returns:
             bool, optional: True for the output of the module of the logits, and of a
-            linear layer or convolution whose width is the number of classes, unless it
-            is a convolution of the backbone or neck, or beside that of the logits in a
-            known head. The output of a connector with layers is judged by these. None if
-            it cannot be told.
+            linear layer or convolution whose width is the number of classes. False for
+            other convolutions of a backbone, a neck or a known head. The output of a
+            connector with layers is judged by these. None if it cannot be told.
         """
         if self.recorder is None or isinstance(self.recorder, recorder_types.ParameterRecorder):
             return False
