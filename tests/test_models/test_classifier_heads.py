@@ -99,7 +99,9 @@ def test_a_number_of_classes_that_nothing_tells_is_asked_for():
     """Of a method it could be either of those of two heads."""
     head = with_head(dict(type='MultiTaskHead', task_heads=TASKS, in_channels=8))
     parts = dict(fc=METHOD), dict(loss_kl=KL), dict(loss_kl=records('fc')), head, head
-    with pytest.raises(ValueError, match=r'simplifier\.num_classes=None, expected a number, which the '):
+    with pytest.raises(
+        ValueError, match=r'simplifier\.num_classes=None, expected a number, which the '
+    ):
         build(*parts)
     model = build(*parts, simplifier=dict(SKD['simplifier'], num_classes=6))
     assert model.distiller.simplifier.num_classes == 6

@@ -75,7 +75,8 @@ def test_hard_labels_beside_kl_are_told_the_argument_that_settles_it():
         dict(loss_kl=KL, loss_ce=dict(type='CrossEntropyLoss')),
         dict(loss_kl=records('fc'), loss_ce=records('fc')),
     )
-    with pytest.raises(ValueError, match=r'loss_ce: gradient .* simplified_losses chooses losses'):
+    line = r"loss_ce: gradient .*, or distiller\.simplified_losses={'loss_kl': 'preds_T'}"
+    with pytest.raises(ValueError, match=line):
         build(*parts)
     step(build(*parts, simplified_losses=dict(loss_kl='preds_T')))
 

@@ -138,9 +138,8 @@ def check_gradient(distiller: Any, name: str, value: Any, logits: Tensor) -> Non
     may_be_zero = type(loss) not in LOGITS or loss.loss_weight == 0
     valid = gradient is not None and gradient.isfinite().all() and (may_be_zero or gradient.any())
     found = 'none' if gradient is None else f'of a sum of {gradient.abs().sum():g}'
-    expected = (
-        'a finite one (a loss that detaches the teacher or takes its argmax has none); '
-        'simplified_losses chooses losses'
-    )
+    expected = 'a finite one (a loss that detaches the teacher or takes its argmax has none)'
+    others = {key: x for key, x in distiller.simplified_losses.items() if key != name}
+    expected += f', or distiller.simplified_losses={others}' * bool(others)
     key += f': gradient of {type(loss).__name__} to its {distiller.simplified_losses[name]}'
     expect(bool(valid), key, found, expected)
