@@ -101,11 +101,12 @@ def test_a_loss_of_ones_own_is_averaged_over_the_levels():
     # Its gradient is computed in the first step alone, and only where there is one.
     model.distiller.distill_losses['loss_cls'].loss.detach = True
     step(model)
-    with torch.no_grad():
-        build(distiller=distiller, **names)(images, mode='loss')
     detached = of_all_levels(dict(type='LargestDifference', detach=True))
+    model = build(distiller=detached, **names)
+    with torch.no_grad():
+        model(images, mode='loss')
     with pytest.raises(ValueError, match=r'of LargestDifference to its preds_T=.none'):
-        step(build(distiller=detached, **names))
+        step(model)
 
 
 def test_entries_that_read_one_level_say_which():

@@ -221,13 +221,15 @@ class SKDDistiller(ConfigurableDistiller):
         # A context of one's own interrupts torch.compile.
         with contextlib.nullcontext() if self._step else name_loss(self):
             losses = super().compute_distill_losses()
-        for name in self._unchecked:
-            argument = self.simplified_losses[name]
-            target = self.get_record(**self.loss_forward_mappings[name][argument])
-            target = target[0] if isinstance(target, list) else target
-            if target.requires_grad:
-                check_gradient(self, name, losses[name], target)
-        self._step, self._unchecked = self._step + 1, []
+        if torch.is_grad_enabled():
+            for name in self._unchecked:
+                argument = self.simplified_losses[name]
+                target = self.get_record(**self.loss_forward_mappings[name][argument])
+                target = target[0] if isinstance(target, list) else target
+                if target.requires_grad:
+                    check_gradient(self, name, losses[name], target)
+            self._unchecked = []
+        self._step += 1
         if self._step == 1 or self._step % self.log_interval == 0:
             pairs = [pair for levels in self._simplified.values() for pair in levels]
             losses.update(compare_targets(pairs, self.simplifier.tau, self._use_sigmoid))
