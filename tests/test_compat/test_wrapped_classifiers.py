@@ -18,13 +18,13 @@ sys.path.insert(0, str(ROOT / 'tools' / 'model_converters'))
 import convert_kd_ckpt_to_student as converter
 
 
-def bare(kind):
+def bare(kind, **layers):
     """A classifier with mmpretrain's own hooks, around a network of torch."""
 
     class Bare(kind):
         def __init__(self):
             BaseClassifier.__init__(self)
-            self.model = nn.Sequential(nn.Linear(3, 2))
+            self.model = nn.ModuleDict(layers) if layers else nn.Sequential(nn.Linear(3, 2))
             self._register_state_dict_hook(self._remove_state_dict_prefix)
             self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
 
@@ -40,6 +40,14 @@ def test_what_was_saved_is_loaded_alone_and_inside_of_another_module(kind, load)
         for one, other in zip(saved.parameters(), loaded.parameters(), strict=True):
             assert torch.equal(one, other)
     assert set(bare(kind).state_dict()) == {'0.weight', '0.bias'}, 'the names are those of timm'
+
+
+def test_a_network_one_of_whose_layers_is_called_model_is_loaded():
+    saved, loaded = (
+        bare(TimmClassifier, model=nn.Linear(3, 2), fc=nn.Linear(2, 2)) for _ in range(2)
+    )
+    loaded.load_state_dict(saved.state_dict(), strict=True)
+    assert torch.equal(saved.model['model'].weight, loaded.model['model'].weight)
 
 
 @pytest.mark.slow
