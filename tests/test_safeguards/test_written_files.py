@@ -11,6 +11,8 @@ from mmengine.fileio import LocalBackend
 
 from skd_mmrazor.utils.files import write_beside
 
+from .killed_run import HalfFile
+
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     """Whatever their order, the file is one of theirs and whole."""
@@ -65,16 +67,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / 'folder' / 'epoch_1.pth'
     LocalBackend().put(b'old', path)
 
-    class FullDisk:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self.file.close()
-
+    class FullDisk(HalfFile):
         def write(self, data):
             self.file.write(data[:1])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
