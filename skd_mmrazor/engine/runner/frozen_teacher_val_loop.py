@@ -89,7 +89,7 @@ class FrozenTeacherValLoop(SingleTeacherDistillValLoop):
             dict: The student's metrics, and the teacher's with ``teacher.`` before
             their names.
         """
-        return validate(self, FrozenTeacherValLoop._get_teacher_metrics)
+        return validate(self, type(self)._get_teacher_metrics)
 
     def _get_teacher_metrics(self) -> dict:
         if self.evaluate_teacher == 'never':
