@@ -233,3 +233,13 @@ def test_the_preprocessing_is_what_the_student_was_trained_with(places, expected
     model = dict(type='SingleTeacherDistill', architecture=student, **one)
     cfg = converter.get_student_config(Config(dict(model=model, test_dataloader={}, **two)))
     assert cfg.data_preprocessor.mean == [expected]
+
+
+@pytest.mark.parametrize(
+    'written',
+    [dict(type='Digits', _scope_='skd_mmrazor'), dict(type='skd_mmrazor.datasets.Digits')],
+)
+def test_what_the_plugin_has_keeps_its_scope(written):
+    found = converter.name_in_mmpretrain(dict(written, pipeline=[dict(type='mmcls.PackInputs')]))
+    assert found == dict(type='skd_mmrazor.Digits', pipeline=[dict(type='PackInputs')])
+    assert converter.needs_plugin(found)

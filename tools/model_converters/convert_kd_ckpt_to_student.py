@@ -24,6 +24,8 @@ from mmengine.hub import get_config
 from mmengine.registry import MODELS as ALL_MODELS
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from skd_mmrazor import datasets
+from skd_mmrazor.models import backbones
 from skd_mmrazor.safeguards import get_weights, load_exactly  # Before any config is parsed.
 from skd_mmrazor.utils.command_line import (
     add_cfg_options,
@@ -38,6 +40,8 @@ from skd_mmrazor.utils.progress import busy
 
 PREFIX = 'architecture.'
 PLUGIN = 'skd_mmrazor'
+# What its scope has beside all of mmpretrain and mmrazor.
+_OWN_NAMES = {*datasets.__all__, *backbones.__all__}
 # The package of the config that is written, by the scope of the student.
 PACKAGES = {
     **dict.fromkeys(('', 'mmcls', 'mmpretrain', 'mmrazor'), 'mmpretrain'),
@@ -120,14 +124,15 @@ def name_in_mmpretrain(node: Any) -> Any:
     """Writes the types of mmcls, as mmrazor's configs have them, as mmpretrain's."""
     if isinstance(node, dict):
         node = {key: name_in_mmpretrain(value) for key, value in node.items()}
-        if node.get('_scope_') in ('mmcls', 'mmpretrain', PLUGIN):
+        scope = node.get('_scope_')
+        if scope in ('mmcls', 'mmpretrain', PLUGIN):
             del node['_scope_']
         if isinstance(node.get('type'), str):
-            # A scope, or the module of a class, stands before the name.
-            (package, *_), name = node['type'].split('.'), node['type'].rpartition('.')[2]
+            # A scope, or the module of a class, may stand before the name.
+            package, name = node['type'].split('.')[0], node['type'].rpartition('.')[2]
             if package in ('mmcls', 'mmpretrain'):
                 node['type'] = name
-            elif package == PLUGIN:
+            elif package == PLUGIN or (scope == PLUGIN and name in _OWN_NAMES):
                 node['type'] = f'{PLUGIN}.{name}'
             if node['type'] == 'PackClsInputs':
                 node['type'] = 'PackInputs'
