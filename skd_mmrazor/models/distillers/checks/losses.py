@@ -34,8 +34,9 @@ def check_losses(distiller: Any) -> None:
             valid = is_users or is_number(value) or not is_number(parameter.default)
             key = f'distiller.distill_losses.{name}.{argument}'
             expect(valid, key, value, 'a finite number')
-            is_ours = not is_users or name in distiller.simplified_losses
-            if argument in TEMPERATURES and is_number(value) and is_ours:
+            # In a loss of the user's own that is not simplified, T may be anything.
+            is_known = not is_users or name in distiller.simplified_losses
+            if is_known and argument in TEMPERATURES and is_number(value):
                 check_tau(key, value)
     for name, argument in distiller.simplified_losses.items():
         key, expected = 'distiller.simplified_losses', 'a loss of loss_forward_mappings: '
