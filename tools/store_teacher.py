@@ -9,6 +9,7 @@ Example:
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import tempfile
 from collections.abc import Callable
@@ -101,10 +102,15 @@ def store(args: argparse.Namespace, part: int, report: Callable[[int, int], Any]
 
 
 def _store(args: argparse.Namespace, part: int, stored: Any, totals: Any) -> None:
+    parent = multiprocessing.parent_process()
+
     def report(images: int, total: int) -> None:
         stored[part], totals[part] = images, total
+        if parent is not None and not parent.is_alive():
+            raise SystemExit('The process that started this one has ended.')
 
-    run_tool(partial(store, args, part, report))
+    with contextlib.suppress(KeyboardInterrupt):  # The parent says what it means.
+        run_tool(partial(store, args, part, report))
 
 
 def store_in_processes(args: argparse.Namespace, report: Callable[[int, int], Any]) -> None:
@@ -149,7 +155,11 @@ def main() -> None:
         def report(images: int, total: int) -> None:
             progress.update(task, completed=images, total=total or None)
 
-        (partial(store, part=0) if args.processes == 1 else store_in_processes)(args, report=report)
+        run = partial(store, part=0) if args.processes == 1 else store_in_processes
+        try:
+            run(args, report=report)
+        except KeyboardInterrupt:
+            raise SystemExit('Stopped. The same command goes on from here.') from None
 
 
 if __name__ == '__main__':

@@ -14,7 +14,10 @@ import numpy as np
 
 from ..utils import expect
 
+# Stands in a header for what is no part of it, since its use changes it.
+CHANGES = 'changes with use'
 _HEADER = 'header.json'
+_HOOK = 'StoredTeacherHook'
 _CHECK = np.dtype('<u4')
 # The temperature at which the omitted classes keep their probability mass.
 _TAU = 4
@@ -81,7 +84,10 @@ class LogitStore:
         except OSError:
             rows = [b''] * len(indices)
         data = b''.join(row.ljust(size, b'\0') for row in rows)
-        return self.decode(np.frombuffer(data, self.dtype)), self._are_whole(view, indices, data)
+        stored = self._are_whole(view, indices, data)
+        found = np.frombuffer(data, self.dtype).copy()
+        found[~stored] = 0  # A damaged row may name a class that there is not.
+        return self.decode(found), stored
 
     def write(self, view: int, indices: Sequence[int], rows: np.ndarray) -> None:
         """Writes rows.
@@ -131,7 +137,12 @@ class LogitStore:
         lost = np.isfinite(values) & ~np.isfinite(rows['logits'])
         largest = f'{np.abs(values[lost]).max(initial=0):.4g}'
         name = self.header['dtype']
-        expect(not lost.any(), 'dtype', name, f"'float32', since a logit has the size {largest}")
+        expect(
+            not lost.any(),
+            f'{_HOOK}: dtype',
+            name,
+            f"'float32', since a logit has the size {largest}",
+        )
         return rows
 
     def decode(self, rows: np.ndarray) -> np.ndarray:
@@ -196,23 +207,23 @@ class LogitStore:
         return _TAU * (largest[:, 0] + np.log(mean))
 
     def _create(self) -> None:
-        """Creates the folder with its header, safely if several processes do so at once."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(f'.{self.path.name}.{uuid.uuid4().hex}')
-        new.mkdir()
+        """Creates the folder and its header, safely if several processes do so at once."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        others = [f for f in self.path.iterdir() if f.is_file() and f.name[0] != '.']
+        header, new = self.path / _HEADER, self.path / f'.{uuid.uuid4().hex}'
+        if others:
+            return
         try:
-            (new / _HEADER).write_text(json.dumps(self.header, indent=1) + '\n')
-            # An empty folder is replaced; one with files is not, such as the one that
-            # another process has created meanwhile.
-            new.rename(self.path)
-        except OSError:
-            (new / _HEADER).unlink(missing_ok=True)
-            new.rmdir()
-            if not self.path.exists():
-                raise
+            new.write_text(json.dumps(self.header, indent=1) + '\n')
+            # Whole at once, and not over that of another process.
+            os.link(new, header)
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink(missing_ok=True)
 
     def _check_header(self) -> None:
-        name = 'StoredTeacherHook: path'
+        name = f'{_HOOK}: path'
         file = self.path / _HEADER
         expect(file.is_file(), name, str(self.path), 'a store, or no files')
         try:
@@ -233,6 +244,8 @@ def _find_difference(theirs: Any, ours: Any, key: str) -> tuple[str, Any, Any] |
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         pairs = [(f'{key}[{i}]', *both) for i, both in enumerate(zip(theirs, ours, strict=True))]
     else:
-        return None if theirs == ours else (key, theirs, ours)
+        # By repr, since NaN is not equal to itself.
+        same = repr(theirs) == repr(ours) or CHANGES in (theirs, ours)
+        return None if same else (key, theirs, ours)
     found = (_find_difference(one, other, place) for place, one, other in pairs)
     return next(filter(None, found), None)

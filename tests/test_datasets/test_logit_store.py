@@ -72,6 +72,13 @@ def test_rows_come_back_bitwise_and_others_are_missing(tmp_path):
         assert reader.get_views() == [0]
 
 
+def test_damaged_rows_may_name_classes_that_there_are_not(tmp_path):
+    store = full(tmp_path / 'store', top_k=3)
+    file = store.path / 'view_0000.rows'
+    file.write_bytes(b'\xff' * file.stat().st_size)
+    assert not store.read(0, range(64))[1].any()
+
+
 def test_numpy_opens_a_view(tmp_path):
     store = full(tmp_path / 'store')
     rows = np.memmap(store.path / 'view_0000.rows', store.dtype, 'r')

@@ -1,15 +1,21 @@
+import collections
 import copy
 import functools
 import json
+import random
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.model import ImgDataPreprocessor
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
+from PIL import Image
 
-from skd_mmrazor.datasets import Digits
-from skd_mmrazor.engine.fingerprints import describe_dataset, hash_model
+from skd_mmrazor.datasets.logit_store import CHANGES
+from skd_mmrazor.engine.fingerprints import hash_model, hash_samples, keep_constant
 from skd_mmrazor.utils.descriptions import describe
 
 from ..conftest import classifier
@@ -39,23 +45,27 @@ def test_a_model_is_known_by_weights_and_architecture_alone():
     assert hash_model(model.to(memory_format=torch.channels_last)) == hash_model(build())
 
 
-@DATASETS.register_module()
-class OtherDigits(Digits):
-    """Lists the same images, and may read them in another way."""
+def get_samples(**settings):
+    cfg = dict(type='skd_mmrazor.Digits', pipeline=[dict(type='PackInputs')], indices=20)
+    return hash_samples(DATASETS.build(dict(cfg, **settings)))
 
 
-@pytest.mark.parametrize('serialize_data', [True, False])
-def test_a_data_set_is_known_by_its_type_and_what_it_lists(serialize_data):
-    def found(**settings):
-        cfg = dict(type='skd_mmrazor.Digits', pipeline=[dict(type='PackInputs')], indices=20)
-        return describe_dataset(
-            DATASETS.build({**cfg, 'serialize_data': serialize_data, **settings})
-        )
+def test_a_data_set_is_known_by_what_it_lists():
+    found = get_samples()
+    assert get_samples() == get_samples(serialize_data=False) == found
+    others = dict(indices=19), dict(indices=list(range(1, 21))), dict(split='val')
+    assert len({found, *(get_samples(**other) for other in others)}) == 4
 
-    assert found() == found()
-    others = [found(), found(indices=19), found(indices=list(range(1, 21))), found(split='val')]
-    assert len({other['hash'] for other in others}) == 4
-    assert found(type='OtherDigits') != found()
+
+def test_the_same_images_may_be_in_another_folder(tmp_path):
+    def found(root, names):
+        for name in names:
+            (tmp_path / root / '0').mkdir(parents=True, exist_ok=True)
+            (tmp_path / root / '0' / f'{name}.png').touch()
+        cfg = dict(type='CustomDataset', data_root=str(tmp_path / root), pipeline=[])
+        return hash_samples(DATASETS.build(cfg))
+
+    assert found('a', 'xy') == found('b', 'xy') != found('c', 'xz')
 
 
 AUGMENT = dict(
@@ -134,3 +144,79 @@ def test_a_module_is_described_by_its_buffers_too():
     assert describe(one) == describe(other)
     other.running_mean[0] = 1
     assert describe(one) != describe(other)
+
+
+class Slots:
+    """Has no ``__dict__``."""
+
+    __slots__ = ('value',)
+
+    def __init__(self, value):
+        self.value = value
+
+    def method(self):
+        return self.value
+
+
+class Owner(SimpleNamespace):
+    def method(self):
+        return self.value
+
+
+def closure(value):
+    return lambda image: image * value
+
+
+def seeded_conv(seed):
+    torch.manual_seed(seed)
+    return torch.nn.Conv2d(1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    'make',
+    [
+        lambda i: bytes([i]),
+        lambda i: Path(f'{i}'),
+        range,
+        slice,
+        lambda i: complex(0, i),
+        lambda i: collections.deque([i]),
+        lambda i: re.compile(f'{i}'),
+        lambda i: (torch.float16, torch.float32)[i],
+        Slots,
+        closure,
+        lambda i: (lambda x: x, lambda x: x + 1)[i],
+        lambda i: Owner(value=i).method,
+        lambda i: Image.new('L', (2, 2), i),
+        np.random.default_rng,
+        np.random.RandomState,
+        random.Random,
+        lambda i: torch.Generator().manual_seed(i),
+        lambda i: torch.nn.Sequential((torch.nn.ReLU(), torch.nn.Sigmoid())[i]),
+        seeded_conv,
+        lambda i: ImgDataPreprocessor(mean=[1] * 3, std=[1] * 3, bgr_to_rgb=bool(i)),
+    ],
+)
+def test_what_tells_two_objects_apart_is_described(make):
+    """Once each of these was described by its type alone."""
+    assert describe(make(0)) == describe(make(0)) != describe(make(1))
+    assert json.loads(json.dumps(describe(make(0)))) == describe(make(0))
+
+
+def test_where_an_object_is_does_not_tell_it_apart():
+    devices = (torch.device(name) for name in ('cpu', 'cuda:1'))
+    assert len({describe(device) for device in devices}) == 1
+
+
+def test_what_its_use_changes_is_no_part_of_a_description():
+    fresh, used = dict(a=1, size=[0, 2], file=None), dict(a=1, size=[5, 2], file=Path('x'))
+    found = keep_constant(*map(describe, (fresh, used)), 'key')
+    assert found == dict(a=1, size=[CHANGES, 2], file=CHANGES)
+
+
+def test_a_generator_that_the_hook_cannot_seed_is_refused():
+    draw = random.Random(0)
+    before = describe([draw])
+    draw.random()
+    with pytest.raises(ValueError, match=r"key\[0\]='a Random of its own', expected none"):
+        keep_constant(before, describe([draw]), 'key')

@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
 from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
+from torch.utils.data import BatchSampler
 
 from ..conftest import run_python
 from ..digits_runs import KD, digits
@@ -69,6 +71,13 @@ def test_the_loop_loads_by_as_many_workers_as_the_training(tmp_path):
     found = loop._get_loader(np.arange(32))
     assert (found.num_workers, found.batch_size) == (2, 8)
     assert found.worker_init_fn is loop.dataloader.worker_init_fn is not None
+
+
+def test_the_loop_takes_the_size_of_a_batch_sampler(tmp_path):
+    DATA_SAMPLERS.register_module('BatchSampler', force=True, module=BatchSampler)
+    loader = data(batch_sampler=dict(type='BatchSampler', drop_last=False))
+    runner = run(tmp_path / 'run', tmp_path / 'store', train_dataloader=loader, train_cfg=STORE)
+    assert get_store(runner).get_stored(1).all()
 
 
 def test_two_loops_share_the_images(tmp_path):

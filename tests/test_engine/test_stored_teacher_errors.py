@@ -9,14 +9,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS, TRANSFORMS
-from mmpretrain.models import ClsDataPreprocessor, LinearClsHead
+from mmpretrain.models import ClsDataPreprocessor, LinearClsHead, RandomBatchAugment
 from mmpretrain.registry import MODELS
 
 from skd_mmrazor.engine import StoredTeacherHook
 
 from .frozen_teachers import DATA, teacher_with_dropout
 from .runs import student, teacher
-from .stored_teachers import build, data, model, run
+from .stored_teachers import build, data, get_store, model, run
 
 
 @TRANSFORMS.register_module(force=True)
@@ -37,6 +37,29 @@ class DrawSeldom(DrawElsewhere):
         return super().__call__(results) if results['sample_idx'] == 50 else results
 
 
+@TRANSFORMS.register_module(force=True)
+class DrawByItself:
+    """Has a generator of its own, and seldom does anything."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def __call__(self, results):
+        return dict(results, img=results['img'] // (2 if self.rng.random() < 1e-9 else 1))
+
+
+@TRANSFORMS.register_module(force=True)
+class CutSome:
+    """Makes images of two sizes, of which the probe sees the second or not."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def __call__(self, results):
+        cut = results['sample_idx'] >= self.first
+        return dict(results, img=np.ascontiguousarray(results['img'][:6, :6])) if cut else results
+
+
 @MODELS.register_module(force=True)
 class DrawingHead(LinearClsHead):
     """Drops out by other random numbers than torch's, in evaluation mode too, or none."""
@@ -49,7 +72,12 @@ class DrawingHead(LinearClsHead):
             always=lambda x: torch.dropout(x, 0.5, True),
             nan=lambda x: x / 0 * 0,
             nothing=lambda x: x - x.mean(dim=0),
+            counts=self.count,
         )[draw]
+
+    def count(self, x):
+        self.fc.bias.data += 1
+        return x
 
     def pre_logits(self, feats):
         return self.draw(super().pre_logits(feats))
@@ -57,11 +85,12 @@ class DrawingHead(LinearClsHead):
 
 @MODELS.register_module(force=True)
 class DrawingPreprocessor(ClsDataPreprocessor):
-    """Changes the brightness of a batch in training, as mmdet's changes its size."""
+    """Seldom changes the brightness of a batch in training."""
 
     def forward(self, data, training=False):
         data = super().forward(data, training)
-        return dict(data, inputs=data['inputs'] * random.uniform(0.5, 1.5)) if training else data
+        seldom = training and random.random() < 1e-9
+        return dict(data, inputs=data['inputs'] * 2) if seldom else data
 
 
 @FUNCTIONS.register_module(force=True)
@@ -133,7 +162,27 @@ REFUSED = {
     ),
     'draws for a batch': (
         dict(model=model(data_preprocessor=dict(DATA, type='mmpretrain.DrawingPreprocessor'))),
-        'data_preprocessor=.different outputs for one batch., expected that it draws no random',
+        'data_preprocessor=.draws random numbers., expected none',
+    ),
+    'draws by itself': (
+        dict(train_dataloader=data([dict(type='mmengine.DrawByItself')])),
+        r"train_dataloader.pipeline\[0\].rng.*='a .* of its own', expected none",
+    ),
+    'sizes': (
+        dict(train_dataloader=data([dict(type='mmengine.CutSome', first=9)])),
+        r'sizes of the images=\[\(1, 6, 6\), \(1, 8, 8\)\], expected one size',
+    ),
+    'changes itself': (
+        dict(model=drawing('counts')),
+        "weights and buffers of the teacher='change when it is run', expected constant ones",
+    ),
+    'an early hook': (
+        dict(hook=dict(priority='VERY_HIGH'), hooks=FROZEN),
+        "priority='VERY_HIGH', expected a lower one than that of FrozenTeacherHook",
+    ),
+    'offload beside a copy': (
+        dict(hook=dict(offload=True), hooks=FROZEN),
+        'offload=True, expected False beside a FrozenTeacherHook',
     ),
     'collated otherwise': (
         dict(train_dataloader=data(collate_fn=dict(type='collate_mixed'))),
@@ -172,34 +221,84 @@ def test_what_the_logits_may_depend_on_is_refused(tmp_path, reason):
 
 
 class Change(Hook):
-    def __init__(self, change):
-        self.change = change
-
-    def after_train_epoch(self, runner):
-        self.change(runner)
+    def __init__(self, when, change):
+        setattr(self, when, lambda runner, *batch, **more: change(runner))
 
 
-def add_to_teacher(runner):
-    next(runner.model.teacher.parameters()).data.add_(1)
+def scale_teacher(runner):
+    for parameter in runner.model.teacher.parameters():
+        parameter.data.mul_(1.5)  # As averaging does: a version that torch counts does not change.
+
+
+def get_images(runner):
+    return runner.train_dataloader.dataset
+
+
+def change_transform(runner):
+    get_images(runner).pipeline.transforms[0].padding = 3
 
 
 def change_pipeline(runner):
-    dataset = runner.train_dataloader.dataset
-    dataset.pipeline = dataset.pipeline.pipeline
+    get_images(runner).pipeline = get_images(runner).pipeline.pipeline
 
 
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        (add_to_teacher, "weights of the teacher in epoch 2='others'"),
-        (change_pipeline, "train_dataloader.dataset.pipeline='another'"),
-    ],
-)
-def test_what_changes_in_training_ends_it(tmp_path, change, message):
+def change_mean(runner):
+    runner.model.data_preprocessor.mean.fill_(10)
+
+
+def train_norms(runner):
+    for module in runner.model.teacher.modules():
+        module.train()
+
+
+def mix(runner):
+    runner.model.data_preprocessor.batch_augments = RandomBatchAugment(MIXUP['augments'])
+
+
+TEACHER, IMAGES = 'weights of the teacher in epoch', 'images of the pipeline and the data_prep'
+CHANGES = {
+    'teacher, before the first step': ('before_train', scale_teacher, f'{TEACHER} 1', 0),
+    'teacher, in the first epoch': ('after_train_iter', scale_teacher, 'weights or modes', 1),
+    'teacher, after an epoch': ('after_train_epoch', scale_teacher, f'{TEACHER} 1', 4),
+    'transform': ('before_train', change_transform, f'{IMAGES}.* in epoch 1', 0),
+    'pipeline': ('after_train_epoch', change_pipeline, f'{IMAGES}.* in epoch 1', 4),
+    'preprocessor': ('before_train', change_mean, f'{IMAGES}.* in epoch 1', 0),
+    'preprocessor, in an epoch': ('after_train_iter', change_mean, 'weights or modes', 1),
+    'modes': ('before_train_iter', train_norms, 'weights or modes', 0),
+    'Mixup': ('before_train_iter', mix, 'data_preprocessor.batch_augments=', 0),
+}
+
+
+@pytest.mark.parametrize('kind', CHANGES)
+def test_what_changes_in_training_ends_it_before_a_wrong_row_is_stored(tmp_path, kind):
+    when, change, message, batches = CHANGES[kind]
     runner = build(tmp_path / 'run', tmp_path / 'store')
-    runner.register_hook(Change(change))
+    late = when.startswith('before')
+    runner.register_hook(Change(when, change), 'LOWEST' if late else 'NORMAL')
     with pytest.raises(ValueError, match=f'StoredTeacherHook: {message}'):
         runner.train()
+    assert get_store(runner).get_stored(0).sum() == batches * 8
+
+
+def test_a_batch_of_several_sizes_is_refused_where_it_comes(tmp_path):
+    """The images that are looked at before the training are all of one size."""
+    pipeline = [dict(type='mmengine.CutSome', first=64)]
+    with pytest.raises(ValueError, match=r'sizes of the images of a batch=.* expected one size'):
+        run(tmp_path / 'run', tmp_path / 'store', train_dataloader=data(pipeline, size=72))
+
+
+def test_a_logit_that_float16_cannot_hold_is_refused_before_the_training(tmp_path):
+    cfg = teacher()
+    cfg['head']['init_cfg'] = dict(type='Normal', layer='Linear', std=1e6)
+    runner = build(
+        tmp_path / 'run',
+        tmp_path / 'store',
+        hook=dict(dtype='float16'),
+        model=model(teacher=cfg),
+    )
+    with pytest.raises(ValueError, match="StoredTeacherHook: dtype='float16', expected 'float32'"):
+        runner.train()
+    assert runner.iter == 0
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,48 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, TRANSFORMS
+from mmpretrain.models import LinearClsHead
+from mmpretrain.registry import DATASETS, MODELS
+
+from skd_mmrazor.datasets import Digits
+from skd_mmrazor.datasets.logit_store import LogitStore
 
 from ..conftest import ROOT
 from .frozen_teachers import DATA
 from .runs import difference, teacher, weights
-from .stored_teachers import CROP, FLIP, data, get_log, get_store, model, run
+from .stored_teachers import CROP, FLIP, build, data, get_log, get_store, model, run
+
+
+@DATASETS.register_module(force=True)
+class Brightened(Digits):
+    """Has a setting that its list of samples does not show."""
+
+    def __init__(self, gain, **arguments):
+        super().__init__(**arguments)
+        self.gain = gain
+
+
+@MODELS.register_module(force=True)
+class ScaledHead(LinearClsHead):
+    """Has a setting that is no part of its representation."""
+
+    def __init__(self, scale, **arguments):
+        super().__init__(**arguments)
+        self.scale = scale
+
+
+def brightened(gain):
+    found = data()
+    found['dataset'].update(type='mmpretrain.Brightened', gain=gain)
+    return found
+
+
+def scaled(scale):
+    cfg = teacher()
+    cfg['head'].update(type='mmpretrain.ScaledHead', scale=scale)
+    return cfg
+
 
 # A store is refused where anything that its logits depend on is another.
 OTHERS = {
@@ -30,7 +66,7 @@ OTHERS = {
     'images': (dict(train_dataloader=data(size=24)), 'whose samples is 24 and not 32'),
     'others of the images': (
         dict(train_dataloader=data(size=list(range(1, 33)))),
-        "whose dataset.hash is '",
+        "whose data_list is '",
     ),
     'normalisation': (
         dict(model=model(data_preprocessor=dict(DATA, mean=[70.0]))),
@@ -40,6 +76,11 @@ OTHERS = {
         dict(model=model(teacher=dict(teacher(), data_preprocessor=dict(DATA, mean=[70.0])))),
         'whose teacher_normalization is .*70.0.* and not None',
     ),
+    'settings of the data set': (
+        dict(train_dataloader=brightened(0.9)),
+        'whose dataset.gain is 0.9 and not None',
+    ),
+    'mode': (dict(hook=dict(eval_mode=True)), 'whose eval_mode is True and not False'),
     'seed': (dict(hook=dict(seed=1)), 'whose seed is 1 and not 0'),
     'dtype': (dict(hook=dict(dtype='float16')), "whose dtype is 'float16' and not 'float32'"),
     'top_k': (dict(hook=dict(top_k=2)), 'whose top_k is 2 and not None'),
@@ -86,6 +127,13 @@ def test_teachers_that_normalize_otherwise_have_stores_of_their_own(tmp_path):
         run(tmp_path / 'c', tmp_path / 'store', epochs=1, model=normalized(70.25))
 
 
+def test_a_teacher_is_known_by_settings_that_its_representation_does_not_show(tmp_path):
+    runs = (tmp_path / 'run', tmp_path / 'store', 1)
+    run(*runs, model=model(teacher=scaled(1.0)))
+    with pytest.raises(ValueError, match=r'teacher_settings.head.scale is 2.0 and not 1.0'):
+        run(*runs, model=model(teacher=scaled(2.0)))
+
+
 def test_a_view_that_cannot_be_read_is_computed(tmp_path, stored):
     path = shutil.copytree(stored, tmp_path / 'store')
     (path / 'view_0001.rows').mkdir()
@@ -94,15 +142,64 @@ def test_a_view_that_cannot_be_read_is_computed(tmp_path, stored):
     assert get_log(runner).count('stores no more') == 1
 
 
-def test_a_full_disk_ends_storing_and_not_the_training(tmp_path):
+RESIZE = dict(type='RandomResize', scale=(8, 8), ratio_range=(0.5, 1.0))
+
+
+@TRANSFORMS.register_module(force=True)
+class Fill:
+    """Its attribute is not equal to itself."""
+
+    fill = property(lambda self: self.value)
+
+    def __init__(self):
+        self.value = float('nan')
+
+    def __call__(self, results):
+        return results
+
+
+def test_a_store_is_its_own_after_its_images_were_used(tmp_path):
+    """Some transforms keep what they drew last."""
+    pipeline = [RESIZE, dict(type='Resize', scale=(8, 8)), dict(type='mmengine.Fill')]
+    settings = dict(train_dataloader=data(pipeline), epochs=1)
+    used = build(tmp_path / 'a', tmp_path / 'store', **settings)
+    used.train_dataloader.dataset[0]
+    used.train()
+    again = run(tmp_path / 'b', tmp_path / 'store', **settings)
+    assert (used.watch.images, again.watch.images) == (32, 0)
+    again.train_loop._max_epochs = 2
+    again.train()
+    assert get_store(again).get_stored(1).all()
+
+
+@pytest.mark.parametrize('make', [Path.mkdir, lambda path: path.symlink_to(path.parent / 'other')])
+def test_an_empty_folder_may_be_there(tmp_path, make):
+    (tmp_path / 'other').mkdir()
+    make(tmp_path / 'store')
+    run(tmp_path / 'run', tmp_path / 'store', epochs=1)
+    assert (tmp_path / 'store' / 'view_0000.rows').exists()
+
+
+def test_a_path_may_be_at_home_or_here(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    run(tmp_path / 'a', '~/store', epochs=1)
+    monkeypatch.chdir(tmp_path / 'store')
+    assert run(tmp_path / 'b', '.', epochs=1).watch.images == 0
+
+
+def test_a_full_disk_ends_storing_and_not_the_training(tmp_path, monkeypatch):
     whole = run(tmp_path / 'a', tmp_path / 'store')
     shutil.copytree(tmp_path / 'store', tmp_path / 'full')
     for view in (0, 1):
         file = tmp_path / f'full/view_000{view}.rows'
         file.unlink()
         file.symlink_to('/dev/full')
-    runner = run(tmp_path / 'b', tmp_path / 'full', log_level='WARNING')
+    runner = build(tmp_path / 'b', tmp_path / 'full', log_level='WARNING')
+    tries, write = [], LogitStore.write
+    monkeypatch.setattr(LogitStore, 'write', lambda *a: tries.append(a) or write(*a))
+    runner.train()
     assert runner.watch.images == 64
+    assert len(tries) == 1, 'it goes on trying'
     assert difference(weights(runner.model), weights(whole.model)) == 0
     log = get_log(runner)
     assert log.count('stores no more') == 1

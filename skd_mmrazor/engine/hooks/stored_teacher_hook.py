@@ -1,5 +1,6 @@
 """A hook that stores the logits of a frozen teacher for later runs."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,21 @@ from torch import Tensor
 from ...datasets.augmentation_seed import (
     VIEW,
     AugmentationSeed,
-    is_seeded,
     seed_augmentation,
     unseed_augmentation,
 )
 from ...datasets.logit_store import LogitStore
 from ...utils import expect, is_integer
-from ..fingerprints import describe_inputs, hash_model
 from ..offloaded_teacher import OffloadedTeacher
-from ..stored_teacher_checks import NAME, TeacherProbe, check_batch_augments, check_run
+from ..stored_teacher_checks import (
+    NAME,
+    check_batch_augments,
+    check_run,
+    check_sizes,
+    find_frozen_hook,
+)
+from ..teacher_probe import TeacherProbe
 from ..utils import expect_epochs, get_model, replace_forward, restore_forward
-from .frozen_teacher_hook import FrozenTeacherHook
 
 
 @HOOKS.register_module()
@@ -87,7 +92,7 @@ class StoredTeacherHook(Hook):
         expect(is_integer(seed, 0), f'{NAME}: seed', seed, 'an integer of at least 0')
         for key, switch in (('eval_mode', eval_mode), ('offload', offload)):
             expect(isinstance(switch, bool), f'{NAME}: {key}', switch, 'True or False')
-        self.path = path
+        self.path = os.path.expanduser(path)
         self.dtype, self.top_k, self.views = dtype, top_k, views
         self.eval_mode, self.offload = eval_mode, offload
         self.seed = AugmentationSeed(seed)
@@ -107,31 +112,30 @@ class StoredTeacherHook(Hook):
             ValueError: The logits depend on more than the image, its number and
                 the seed, or the store belongs to something else.
         """
-        model = get_model(runner)
         check_run(runner, StoredTeacherHook)
         expect_epochs(runner, self)
+        frozen = find_frozen_hook(runner, self)
         dataset = runner.train_dataloader.dataset
         seed_augmentation(dataset, self.seed, f'{NAME}: train_dataloader.dataset')
-        inputs = describe_inputs(dataset, model)
-        frozen = next((h for h in runner.hooks if isinstance(h, FrozenTeacherHook)), None)
-        probe = TeacherProbe(runner, self.seed, (frozen or self).eval_mode)
-        logits = probe.check()
+        eval_mode = (frozen or self).eval_mode
+        self._probe = TeacherProbe(runner, self.seed, eval_mode)
+        logits = self._probe.check()
         # A FrozenTeacherHook makes what is recorded float32.
         self._record_dtype = torch.float32 if frozen else logits.dtype
         precision = (frozen and frozen.dtype) or str(logits.dtype).removeprefix('torch.')
         classes = logits.shape[1]
-        self._teacher_hash = hash_model(model.teacher)
         valid = self.top_k is None or self.top_k < classes
         expect(valid, f'{NAME}: top_k', self.top_k, f'less than the {classes} classes')
         header = dict(
-            version=1,
+            version=2,
             classes=classes,
             dtype=self.dtype,
             top_k=self.top_k,
             seed=self.seed.seed,
             precision=precision,
-            teacher=self._teacher_hash,
-            **inputs,
+            eval_mode=eval_mode,
+            teacher=self._probe.hash,
+            **self._probe.inputs,
         )
         try:
             self.store = LogitStore(self.path, header)
@@ -139,9 +143,9 @@ class StoredTeacherHook(Hook):
             raise ValueError(
                 f'{NAME}: path={self.path!r}, expected a folder that can be made or read. {error}'
             ) from error
-        probe.compare(self.store)
-        expected = 'False beside a FrozenTeacherHook, which keeps a copy of the teacher'
-        expect(not (self.offload and frozen), f'{NAME}: offload', True, expected)
+        self.store.encode(logits.float().cpu().numpy())
+        self._probe.compare(self.store)
+        self._compare_modes = frozen is None
         self._offloaded = OffloadedTeacher(runner) if self.offload else None
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -153,14 +157,9 @@ class StoredTeacherHook(Hook):
         Raises:
             ValueError: What the logits depend on has been changed.
         """
-        model, epoch = get_model(runner), runner.epoch
-        check_batch_augments(model)
-        kept = is_seeded(runner.train_dataloader.dataset)
-        expect(kept, f'{NAME}: train_dataloader.dataset.pipeline', 'another', 'that of the start')
-        kept = not self._prepared or hash_model(model.teacher) == self._teacher_hash
-        key = f'{NAME}: weights of the teacher in epoch {epoch + 1}'
-        expect(kept, key, 'others', 'those of the start')
-        self.seed.view = epoch if self.views is None else epoch % self.views
+        check_batch_augments(get_model(runner))
+        self._probe.check_unchanged(runner.epoch + 1)
+        self.seed.view = runner.epoch % (self.views or runner.epoch + 1)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Replaces the teacher's ``forward``, which may be that of a ``FrozenTeacherHook``.
@@ -169,12 +168,17 @@ class StoredTeacherHook(Hook):
             runner (Runner): The runner of the training process.
             batch_idx (int): The index of the batch in the epoch.
             data_batch (dict, tuple or list, optional): Data from the data loader.
+
+        Raises:
+            ValueError: The images have several sizes.
         """
+        check_sizes(data_batch['inputs'], 'sizes of the images of a batch')
         if self._prepared:
             return
         model, self._logger = get_model(runner), runner.logger
 
         def forward(inputs: Any, data_samples: Any) -> dict:
+            check_batch_augments(model)
             buffers = [r.data_buffer for r in model.distiller.teacher_recorders.recorders.values()]
 
             def run(rows: list[int]) -> Tensor:
@@ -182,6 +186,9 @@ class StoredTeacherHook(Hook):
                     model.teacher.eval()
                 if self._offloaded:
                     self._offloaded.load()
+                same = self._probe.is_unchanged(self._compare_modes)
+                key = f'{NAME}: weights or modes of the teacher or the data_preprocessor'
+                expect(same, key, 'others', 'those of the start')
                 every = len(rows) == len(data_samples)
                 images = inputs if every else inputs[rows]
                 original(images, [data_samples[i] for i in rows], mode='loss')
@@ -200,7 +207,11 @@ class StoredTeacherHook(Hook):
 
         Args:
             runner (Runner): The runner of the training process.
+
+        Raises:
+            ValueError: What the logits depend on has been changed.
         """
+        self._probe.check_unchanged(runner.epoch + 1)
         rows = f'{self.read} of {self.read + self.computed} rows'
         runner.logger.info(f'{NAME}: read {rows} from {self.path}.')
         self.read = self.computed = 0

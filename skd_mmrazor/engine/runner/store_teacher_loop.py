@@ -76,7 +76,7 @@ class StoreTeacherLoop(EpochBasedTrainLoop):
             with context, model.distiller.teacher_recorders:
                 model.teacher(data['inputs'], data['data_samples'], mode='loss')
             if hook.write_error is not None:
-                raise hook.write_error
+                raise OSError(f'{hook.path}: {hook.write_error}') from hook.write_error
             done += len(data['inputs'])
             self.report(done, total)
 
@@ -85,7 +85,8 @@ class StoreTeacherLoop(EpochBasedTrainLoop):
         indices = (positions * self.parts + self.part).tolist()
         return DataLoader(
             theirs.dataset,
-            batch_size=theirs.batch_size,
+            # Of a batch sampler, where the config has one.
+            batch_size=theirs.batch_size or getattr(theirs.batch_sampler, 'batch_size', 1),
             sampler=indices,
             num_workers=theirs.num_workers,
             collate_fn=theirs.collate_fn,
