@@ -144,17 +144,22 @@ def get_control(name: str) -> str:
 
 
 def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
-    """The accuracy of the best epoch, the published one and the time of a step, by config.
+    """The accuracy of the best epoch, the published one, and the time of a step and of a run.
 
     Args:
         runs (list[Run]): The runs.
     """
     best: dict[str, list[float]] = {}
     times: dict[str, list[float]] = {}
+    hours: dict[str, list[float]] = {}
     for run in runs:
         scalars = read_scalars(run.work_dir)
         found = [r[METRIC] for r in scalars['val'] if METRIC in r]
-        times.setdefault(run.name, []).extend(1000 * r['time'] for r in scalars['train'])
+        found_times = [r['time'] for r in scalars['train']]
+        times.setdefault(run.name, []).extend(1000 * time for time in found_times)
+        if found_times:
+            steps = max(r['step'] for r in scalars['train'])
+            hours.setdefault(run.name, []).append(np.mean(found_times) * steps / 3600)
         if run.result is not None and found:
             best.setdefault(run.name, []).append(max(found))
     names = {
@@ -166,6 +171,7 @@ def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
         'best epoch': {name: format_mean(values) for name, values in best.items()},
         'published': {name: PUBLISHED.get(short, '') for name, short in names.items()},
         'ms a step': {name: f'{np.median(each):.0f}' for name, each in times.items() if each},
+        'hours a run': {name: f'{np.mean(each):.2f}' for name, each in hours.items() if each},
     }
 
 
@@ -176,6 +182,8 @@ def judge(rows: list[Row]) -> str:
         rows (list[Row]): The rows of the table.
     """
     controls = [row for row in rows if row.name.startswith(POSITIVE_CONTROLS) and row.base]
+    if not controls and any(row.name.startswith('skd_') for row in rows):
+        return 'No positive control was run, so nothing can be read from SKD: --methods kd dkd.'
     return '\n'.join(
         f'{row.name} is not shown to be better than KD here, so nothing can be read from SKD + KD.'
         for row in controls
@@ -207,7 +215,8 @@ def print_cost(runs: list[Run], args: argparse.Namespace) -> None:
     print(
         f'\n{count.total()} runs: {hours:.1f} {unit} hours, {hours / len(args.gpus):.1f} hours on '
         f'{len(args.gpus)} at once, and {megabytes / 1000:.2f} GB of checkpoints; by steps on '
-        f'random images, without the reading of images. {get_machine()}'
+        f'random images, with the live teacher, without the reading of images. Of {args.epochs} '
+        f'epochs, each takes {hours / args.epochs:.2f} hours. {get_machine()}'
     )
 
 

@@ -1,6 +1,6 @@
 """Controls of the CIFAR-100 benchmark: methods that are another's config with some settings.
 
-``dkd`` and ``kd-standardised`` are positive controls. Where neither is better than KD, the
+``dkd`` and ``kd-standardised`` are positive controls. Where one is not better than KD, the
 networks, the data or the length of the training do not show what a better target is worth.
 """
 

@@ -70,6 +70,8 @@ def measure(run: Run, rounds: int = 3) -> Cost:
     options = (option.split('=', 1) for option in run.options)
     cfg.merge_from_dict({key: DictAction._parse_iterable(value) for key, value in options})
     drop_weights(cfg.model)
+    # Random images are not what a store is of.
+    cfg.default_hooks.pop('stored_teacher', None)
     cfg.image_size = 32
     sizes = cfg.train_dataloader.batch_size, cfg.val_dataloader.batch_size
     train, val = map(make_batch, sizes)

@@ -107,3 +107,17 @@ def test_skd_is_read_only_where_a_positive_control_holds(tmp_path, dkd, said):
     rows = summarise(runs, METRIC, get_control)
     assert [row.base for row in rows] == ['', 'kd_a_b', 'kd_a_b']
     assert judge(rows).startswith('dkd_a_b is not shown') == said
+
+
+def test_nothing_is_read_without_a_positive_control(tmp_path):
+    runs = [finished(tmp_path, name, 0, 70.0) for name in ('kd_a_b', 'skd_kd_a_b')]
+    assert judge(summarise(runs, METRIC, get_control)).startswith('No positive control was run')
+    assert judge(summarise(runs[:1], METRIC, get_control)) == ''
+
+
+def test_the_table_has_the_hours_of_a_run(tmp_path):
+    run = finished(tmp_path, 'kd_a_b', 0, 70.0)
+    (run.work_dir / 'start' / 'vis_data').mkdir(parents=True)
+    records = [json.dumps(dict(lr=0.1, time=t, step=s)) for t, s in ((1.0, 100), (3.0, 1800))]
+    (run.work_dir / 'start' / 'vis_data' / 'scalars.json').write_text('\n'.join(records) + '\n')
+    assert get_columns([run])['hours a run'] == {'kd_a_b': '1.00'}

@@ -28,12 +28,13 @@ def add_noise(data):
     return dict(data, img=(data['img'] // 2 + noise).astype(np.uint8))
 
 
-def dataset(seed, in_memory=False):
+def dataset(seed, in_memory=False, indices=40):
     if in_memory:
-        cfg = dict(type='skd_mmrazor.Digits', indices=40, pipeline=[CROP, FLIP, PACK])
+        cfg = dict(type='skd_mmrazor.Digits', indices=indices, pipeline=[CROP, FLIP, PACK])
         cfg = dict(type='skd_mmrazor.InMemoryDataset', dataset=cfg, device='cpu')
     else:
-        cfg = dict(type='skd_mmrazor.Digits', indices=40, pipeline=[CROP, FLIP, add_noise, PACK])
+        pipeline = [CROP, FLIP, add_noise, PACK]
+        cfg = dict(type='skd_mmrazor.Digits', indices=indices, pipeline=pipeline)
     found = DATASETS.build(cfg)
     seed_augmentation(found, seed, 'dataset')
     return found
@@ -103,6 +104,9 @@ def test_views_seeds_and_images_differ(in_memory):
     assert share_that_differs(first, {(0, i): image for (_, i), image in second.items()}) > 0.8
     theirs = images(dataset(other, in_memory), range(40), seed=other)
     assert share_that_differs(first, theirs) > 0.8
+    # One picture, listed forty times.
+    alike = images(dataset(seed, in_memory, [0] * 40), range(40), seed=seed)
+    assert len({image.numpy().tobytes() for image in alike.values()}) > 15
 
 
 def test_a_batch_in_memory_is_cropped_at_all_places_alike():

@@ -1,6 +1,12 @@
 """Storing without a training: the loop and its tool store what a training reads."""
 
+import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +16,7 @@ from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import MODELS
 from torch.utils.data import BatchSampler
 
-from ..conftest import run_python
+from ..conftest import ROOT, run_python
 from ..digits_runs import KD, digits
 from .frozen_teachers import DATA
 from .stored_teachers import STORE, build, data, get_store, model, run
@@ -125,3 +131,37 @@ def test_the_tool_says_why_its_processes_failed(tmp_path):
     assert 'Traceback' not in output
     assert output.count(f"'{tmp_path}/cut.pth' cannot be read") == 2
     assert '2 of 2 processes failed; what is above says why.' in output
+
+
+def start_tool(store, **arguments):
+    """In a group of its own, and waits until it has stored a view."""
+    tool = ('tools/store_teacher.py', f'configs/digits/skd_{KD}.py', '--path', store)
+    options = ('--processes', 2, '--views', 500, '--cfg-options', 'model.teacher_ckpt=None')
+    command = [sys.executable, *map(str, (*tool, *options))]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **arguments)
+    while not (store / 'view_0001.rows').exists() and process.poll() is None:
+        time.sleep(0.1)
+    return process
+
+
+@pytest.mark.nightly
+def test_no_process_outlives_the_tool(tmp_path):
+    """By SIGTERM, as a scheduler sends it."""
+    tool = start_tool(tmp_path / 'store')
+    tool.terminate()
+    assert tool.wait() == -signal.SIGTERM
+    deadline = time.time() + 30
+    with contextlib.suppress(ProcessLookupError):
+        while time.time() < deadline:
+            os.killpg(tool.pid, 0)
+            time.sleep(0.1)
+        pytest.fail('a process goes on')
+
+
+@pytest.mark.nightly
+def test_an_interrupted_tool_says_that_it_can_go_on(tmp_path):
+    tool = start_tool(tmp_path / 'store', stderr=subprocess.PIPE, text=True)
+    os.killpg(tool.pid, signal.SIGINT)  # As a terminal does.
+    said = tool.communicate()[1]
+    assert 'Stopped. The same command goes on from here.' in said
+    assert 'Traceback' not in said

@@ -9,11 +9,14 @@ data_preprocessor = dict(type='mmpretrain.ClsDataPreprocessor')
 train_dataloader = dict(
     batch_size=64,
     collate_fn=dict(type='default_collate'),
+    pin_memory=True,
     dataset=dict(pipeline=[_load, *_base_.train_dataloader.dataset.pipeline[1:]]),
 )
 val_dataloader = dict(
     batch_size=64,
     collate_fn=dict(type='default_collate'),
+    pin_memory=True,
+    persistent_workers=True,
     dataset=dict(pipeline=[_load, *_base_.val_dataloader.dataset.pipeline[1:]]),
 )
 test_dataloader = val_dataloader
