@@ -21,6 +21,7 @@ KD_EVERYTHING = 'mmrazor KD, everything'
 STORED = 'SKD + KD, stored teacher'
 STORED_LAYOUT = 'SKD + KD, stored teacher, channels_last'
 OFFLOADED = 'SKD + KD, stored teacher, offloaded'
+OFFLOADED_LAYOUT = 'SKD + KD, stored teacher, channels_last, offloaded'
 FLOOR = 'hand-written loop, stored teacher'
 
 
@@ -48,10 +49,10 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         hook = dict(type='mmrazor.StoredTeacherHook', path=path or tempfile.mkdtemp())
         return runner(method, hooks=(*hooks, dict(hook, eval_mode=scenario.eval_mode)))
 
-    def offloaded() -> Step:
+    def offloaded(*hooks: dict) -> Step:
         hook = dict(type='mmrazor.StoredTeacherHook', path=tempfile.mkdtemp(), offload=True)
         hook['eval_mode'] = scenario.eval_mode
-        step, runner = by_runner(load(scenario, 'skd_kd', args.amp), (hook,))
+        step, runner = by_runner(load(scenario, 'skd_kd', args.amp), (*hooks, hook))
 
         def call(batch: dict) -> None:
             step(batch)
@@ -93,6 +94,7 @@ def get_contenders(args: argparse.Namespace) -> dict[str, Callable[[], Step]]:
         STORED: stored('skd_kd'),
         STORED_LAYOUT: stored('skd_kd', *layout),
         OFFLOADED: offloaded,
+        OFFLOADED_LAYOUT: lambda: offloaded(*layout),
     }
     # torchdistill has no autocast.
     if args.amp or not find_spec('torchdistill'):

@@ -5,7 +5,7 @@ import copyreg
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType, ModuleType
+from types import CellType, CodeType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,14 @@ def describe(value: Any, _outer: tuple[int, ...] = ()) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
-        return value.item()
+        return describe(value.item()) if value.dtype.kind in 'biufU' else repr(value)
+    if isinstance(value, np.ndarray) and (value.size <= 64 or value.dtype.hasobject):
+        return describe(value.tolist())
+    if isinstance(value, Tensor) and value.numel() <= 64:
+        return value.tolist()
     if isinstance(value, (np.ndarray, Tensor)):
-        value = torch.as_tensor(value)
-        if value.numel() <= 64:
-            return value.tolist()
-        return hashlib.sha256(to_bytes(value)).hexdigest()
+        data = to_bytes(value) if isinstance(value, Tensor) else value.tobytes()
+        return hashlib.sha256(data).hexdigest()
     if isinstance(value, (set, frozenset)):
         return sorted(map(repr, value))
     if isinstance(value, bytes):
@@ -79,8 +81,13 @@ def _describe_function(value: Any, inner: Callable[[Any], Any]) -> Any:
         return [name, inner(owner)]  # A method.
     if '<' not in value.__qualname__ or not hasattr(value, '__code__'):
         return name
-    cells = [cell.cell_contents for cell in value.__closure__ or ()]
+    cells = [_read(cell) for cell in value.__closure__ or ()]
     return [name, *map(inner, (value.__code__, cells, value.__defaults__, value.__kwdefaults__))]
+
+
+def _read(cell: CellType) -> Any:
+    with contextlib.suppress(ValueError):  # It may be empty.
+        return cell.cell_contents
 
 
 def _get_state(value: Any) -> Any:

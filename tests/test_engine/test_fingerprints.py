@@ -167,6 +167,16 @@ def closure(value):
     return lambda image: image * value
 
 
+def test_a_function_may_refer_to_what_is_not_there_yet():
+    def outer():
+        function = lambda: later  # noqa: E731
+        found = describe(function)
+        later = 1
+        return found, later
+
+    assert outer()[0][2] == [None]
+
+
 def seeded_conv(seed):
     torch.manual_seed(seed)
     return torch.nn.Conv2d(1, 1, 1)
@@ -176,6 +186,11 @@ def seeded_conv(seed):
     'make',
     [
         lambda i: bytes([i]),
+        lambda i: np.array(['a', f'{i}']),
+        lambda i: np.array([{i}, None] * 50),
+        lambda i: np.arange(i, 200)[::-1],
+        lambda i: np.datetime64('2020-01-01') + i,
+        lambda i: np.complex64(i),
         lambda i: Path(f'{i}'),
         range,
         slice,
