@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import textwrap
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -196,8 +197,7 @@ class LogitStore:
         return np.array(checks, _CHECK)
 
     def _are_whole(self, view: int, indices: Sequence[int], data: bytes) -> np.ndarray:
-        found = np.frombuffer(data, self.dtype)['check']
-        return found == self._get_checks(view, indices, data)
+        return np.frombuffer(data, self.dtype)['check'] == self._get_checks(view, indices, data)
 
     def _get_rest(self, logits: np.ndarray, others: np.ndarray) -> np.ndarray:
         """The one logit for all omitted classes that keeps their probability mass."""
@@ -209,32 +209,31 @@ class LogitStore:
     def _create(self) -> None:
         """Creates the folder and its header, safely if several processes do so at once."""
         self.path.mkdir(parents=True, exist_ok=True)
-        others = [f for f in self.path.iterdir() if f.is_file() and f.name[0] != '.']
-        header, new = self.path / _HEADER, self.path / f'.{uuid.uuid4().hex}'
-        if others:
+        if any(file.is_file() and file.name[0] != '.' for file in self.path.iterdir()):
             return
+        header, new = self.path / _HEADER, self.path / f'.{uuid.uuid4().hex}'
         try:
             new.write_text(json.dumps(self.header, indent=1) + '\n')
-            # Whole at once, and not over that of another process.
-            os.link(new, header)
-        except FileExistsError:
-            pass
+            try:  # Whole at once, and not over that of another process.
+                os.link(new, header)
+            except OSError:  # It is there, or the file system has no links.
+                if not header.exists():
+                    new.replace(header)
         finally:
             new.unlink(missing_ok=True)
 
     def _check_header(self) -> None:
-        name = f'{_HOOK}: path'
-        file = self.path / _HEADER
+        name, file = f'{_HOOK}: path', self.path / _HEADER
         expect(file.is_file(), name, str(self.path), 'a store, or no files')
         try:
             found = json.loads(file.read_text())
         except ValueError:
             found = None
         expect(isinstance(found, dict), name, str(self.path), f'JSON in its {_HEADER}')
-        differs = _find_difference(found, self.header, '')
-        key, theirs, ours = differs or ('', None, None)
-        expected = f'that of this run, whose {key[1:]} is {ours!r} and not {theirs!r}'
-        expect(differs is None, name, str(self.path), expected)
+        key, *values = _find_difference(found, self.header, '') or ('',)
+        theirs, ours = (textwrap.shorten(repr(v), 200, placeholder='…') for v in values or '--')
+        expected = f'that of this run, whose {key[1:]} is {ours} and not {theirs}'
+        expect(not values, name, str(self.path), expected)
 
 
 def _find_difference(theirs: Any, ours: Any, key: str) -> tuple[str, Any, Any] | None:

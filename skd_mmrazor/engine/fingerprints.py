@@ -17,6 +17,8 @@ from ..utils import expect
 from ..utils.descriptions import describe, to_bytes
 
 _PART = 4096
+# Of mmpretrain's networks and heads: they change what a step costs, or what is learned or logged.
+_NOT_OF_LOGITS = {'with_cp', 'frozen_stages', 'norm_eval', 'topk', 'cal_acc'}
 _GENERATORS = ('Generator', 'RandomState', 'Random')
 
 
@@ -93,6 +95,7 @@ def describe_inputs(dataset: Any, model: Any) -> dict:
             name: _get_settings(module, plain)
             for name, module in model.teacher.named_modules()
             if not isinstance(module, BaseDataPreprocessor)
+            and not name.rpartition('.')[2].startswith('loss')
             and not type(module).__module__.startswith('torch.nn.')
         },
     )
@@ -108,12 +111,12 @@ def hash_samples(dataset: Any) -> str:
         str: In hexadecimal.
     """
     dataset = dataset.dataset if isinstance(dataset, InMemoryDataset) else dataset
-    found, root = hashlib.sha256(), str(dataset.data_root or '')
+    found, root = hashlib.sha256(), str(dataset.data_root or '').rstrip('/')
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)
         for key, value in info.items():
             if isinstance(value, str) and root:
-                info[key] = value.removeprefix(root)
+                info[key] = value.removeprefix(root).removeprefix('/')
         found.update(pickle.dumps(info, protocol=4))
     return found.hexdigest()
 
@@ -121,7 +124,8 @@ def hash_samples(dataset: Any) -> str:
 def _get_settings(value: Any, plain: Any) -> dict:
     """The plain values among the attributes that an object has and another has not."""
     kinds = (bool, int, float, str)
-    found = {k: v for k, v in vars(value).items() if not hasattr(plain, k)}
+    own = {k: v for k, v in vars(value).items() if not hasattr(plain, k)}
+    found = {k: v for k, v in own.items() if k not in _NOT_OF_LOGITS}
     for key, each in list(found.items()):
         elements = each if isinstance(each, (list, tuple)) else [each]
         if not all(isinstance(e, kinds) for e in elements):

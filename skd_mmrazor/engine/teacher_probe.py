@@ -111,7 +111,7 @@ class TeacherProbe:
         expect(alone <= TOLERANCE, key, 'different in another batch', expected)
         used = describe_inputs(self.loader.dataset, self.model)
         self.inputs = keep_constant(self.inputs, used, f'{NAME}: train_dataloader')
-        self.inputs['data_list'] = hash_samples(self.loader.dataset)
+        self.inputs['images_below_data_root'] = hash_samples(self.loader.dataset)
         return found
 
     def compare(self, store: LogitStore) -> None:
@@ -152,12 +152,13 @@ class TeacherProbe:
         Raises:
             ValueError: One has been changed.
         """
+        expected = (
+            'those of the start; if they changed within an epoch, remove the rows of its view'
+        )
         same = hash_model(self.model.teacher) == self.hash
-        key = f'{NAME}: weights of the teacher in epoch {epoch}'
-        expect(same, key, 'others', 'those of the start')
+        expect(same, f'{NAME}: weights of the teacher in epoch {epoch}', 'others', expected)
         kept = is_seeded(self.loader.dataset) and self._hash_images() == self._images
         key = f'{NAME}: images of the pipeline and the data_preprocessor in epoch {epoch}'
-        expected = 'those of the start; if it changed within an epoch, remove the rows of its view'
         expect(kept, key, 'others', expected)
 
     def is_unchanged(self, modes: bool = True) -> bool:

@@ -58,14 +58,14 @@ def test_a_data_set_is_known_by_what_it_lists():
 
 
 def test_the_same_images_may_be_in_another_folder(tmp_path):
-    def found(root, names):
+    def found(root, names, slash=''):
         for name in names:
             (tmp_path / root / '0').mkdir(parents=True, exist_ok=True)
             (tmp_path / root / '0' / f'{name}.png').touch()
-        cfg = dict(type='CustomDataset', data_root=str(tmp_path / root), pipeline=[])
+        cfg = dict(type='CustomDataset', data_root=str(tmp_path / root) + slash, pipeline=[])
         return hash_samples(DATASETS.build(cfg))
 
-    assert found('a', 'xy') == found('b', 'xy') != found('c', 'xz')
+    assert found('a', 'xy') == found('b', 'xy') == found('b', 'xy', '/') != found('c', 'xz')
 
 
 AUGMENT = dict(

@@ -21,7 +21,7 @@ from skd_mmrazor.datasets.logit_store import LogitStore
 
 from ..conftest import ROOT
 from .frozen_teachers import DATA
-from .runs import difference, teacher, weights
+from .runs import difference, student, teacher, weights
 from .stored_teachers import CROP, FLIP, build, data, get_log, get_store, model, run
 
 
@@ -66,7 +66,7 @@ OTHERS = {
     'images': (dict(train_dataloader=data(size=24)), 'whose samples is 24 and not 32'),
     'others of the images': (
         dict(train_dataloader=data(size=list(range(1, 33)))),
-        "whose data_list is '",
+        "whose images_below_data_root is '",
     ),
     'normalisation': (
         dict(model=model(data_preprocessor=dict(DATA, mean=[70.0]))),
@@ -132,6 +132,36 @@ def test_a_teacher_is_known_by_settings_that_its_representation_does_not_show(tm
     run(*runs, model=model(teacher=scaled(1.0)))
     with pytest.raises(ValueError, match=r'teacher_settings.head.scale is 2.0 and not 1.0'):
         run(*runs, model=model(teacher=scaled(2.0)))
+
+
+def test_what_changes_no_logit_is_no_part_of_the_key(tmp_path):
+    cfg = teacher()
+    cfg['backbone'].update(with_cp=True, frozen_stages=1, norm_eval=True)
+    cfg['head'].update(topk=(1, 5), loss=dict(type='CrossEntropyLoss', loss_weight=0.5))
+    run(tmp_path / 'a', tmp_path / 'store', 1)
+    assert run(tmp_path / 'b', tmp_path / 'store', 1, model=model(teacher=cfg)).watch.images == 0
+
+
+def test_an_offloaded_teacher_may_have_another_layout(tmp_path):
+    """``ChannelsLastHook`` beside it; a sum in another order is rounded in another way."""
+    settings = dict(
+        hook=dict(offload=True),
+        hooks=[dict(type='mmrazor.ChannelsLastHook')],
+        model=model(architecture=student(8)),
+    )
+    assert run(tmp_path / 'a', tmp_path / 'store', **settings).watch.images == 64
+    assert run(tmp_path / 'b', tmp_path / 'store', **settings).watch.images == 0
+
+
+def test_a_refusal_is_no_page(tmp_path):
+    one, other = (
+        dict(samples=1, classes=2, dtype='float32', top_k=None, names=['x' * n] * 100)
+        for n in (9, 8)
+    )
+    LogitStore(str(tmp_path / 'store'), one)
+    with pytest.raises(ValueError, match='whose names') as found:
+        LogitStore(str(tmp_path / 'store'), dict(other, names=other['names'][:99]))
+    assert len(str(found.value)) < 700
 
 
 def test_a_view_that_cannot_be_read_is_computed(tmp_path, stored):
