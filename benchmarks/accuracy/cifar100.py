@@ -171,7 +171,7 @@ def get_columns(runs: list[Run]) -> dict[str, dict[str, str]]:
         'best epoch': {name: format_mean(values) for name, values in best.items()},
         'published': {name: PUBLISHED.get(short, '') for name, short in names.items()},
         'ms a step': {name: f'{np.median(each):.0f}' for name, each in times.items() if each},
-        'hours a run': {name: f'{np.mean(each):.2f}' for name, each in hours.items() if each},
+        'hours a run': {name: f'{np.mean(each):.2f}' for name, each in hours.items()},
     }
 
 

@@ -230,10 +230,10 @@ class LogitStore:
         except ValueError:
             found = None
         expect(isinstance(found, dict), name, str(self.path), f'JSON in its {_HEADER}')
-        key, *values = _find_difference(found, self.header, '') or ('',)
-        theirs, ours = (textwrap.shorten(repr(v), 200, placeholder='…') for v in values or '--')
+        key, *values = _find_difference(found, self.header, '') or ('', None, None)
+        theirs, ours = (textwrap.shorten(repr(v), 200, placeholder='…') for v in values)
         expected = f'that of this run, whose {key[1:]} is {ours} and not {theirs}'
-        expect(not values, name, str(self.path), expected)
+        expect(not key, name, str(self.path), expected)
 
 
 def _find_difference(theirs: Any, ours: Any, key: str) -> tuple[str, Any, Any] | None:

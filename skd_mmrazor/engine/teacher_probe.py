@@ -74,7 +74,6 @@ class TeacherProbe:
         expected = 'that Python, NumPy and torch draw all its random numbers, which can be seeded'
         same = self._hash_images() == self._images
         expect(same, key, 'different images for one seed', expected)
-        check_sizes(self._get_batch(0, images[:_AUGMENTED_IMAGES])['inputs'], 'sizes of the images')
         data = self._prepare(self._get_batch(0, images[:_IMAGES]))
         key = f'{NAME}: data_preprocessor'
         expect(not self._drew, key, 'draws random numbers', 'none, since they are not seeded')
@@ -179,8 +178,9 @@ class TeacherProbe:
         """The hash of some images as the pipeline makes them and as the teacher gets them."""
         images = range(len(self.loader.dataset))[:_AUGMENTED_IMAGES]
         batch = self._get_batch(0, images)
+        check_sizes(batch['inputs'], 'sizes of the images')
         found = hashlib.sha256(b''.join(map(to_bytes, batch['inputs'])))
-        found.update(to_bytes(self._prepare(self._get_batch(0, images[:_IMAGES]))['inputs']))
+        found.update(to_bytes(self._prepare(batch)['inputs']))
         return found.hexdigest()
 
     def _get_batch(self, view: int, indices: Any) -> dict:

@@ -22,10 +22,10 @@ def describe(value: Any, _outer: tuple[int, ...] = ()) -> Any:
 
     Args:
         value (Any): The object, such as a transform. Arrays of more than 64 elements
-            are hashed. Of a module the parameters, buffers and children count too, of a function
-            without a name its code and what it refers to, and of an object what
-            pickle would keep. Of a device nothing counts. An object within itself is named by its
-            depth, so that the description ends.
+            are hashed. A module is described by its parameters, buffers and children too, a
+            function without a name by its code and what it refers to, any other object by what
+            pickle would keep as well. All devices are alike. An object within itself is named
+            by its depth, so that the description ends.
 
     Returns:
         Any: Equal for objects that were built from the same config.

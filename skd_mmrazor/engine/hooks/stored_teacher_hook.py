@@ -159,7 +159,7 @@ class StoredTeacherHook(Hook):
         """
         check_batch_augments(get_model(runner))
         self._probe.check_unchanged(runner.epoch + 1)
-        self.seed.view = runner.epoch % (self.views or runner.epoch + 1)
+        self.seed.view = runner.epoch if self.views is None else runner.epoch % self.views
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Replaces the teacher's ``forward``, which may be that of a ``FrozenTeacherHook``.
